@@ -1,0 +1,73 @@
+# The front that packagers expect: PGXS builds and installs the extension. CMake builds the plain C++ libraries that it
+# links, and imagecalc-runner where LibTorch is found.
+#
+#   make; make install; make installcheck       PG_CONFIG=...  DESTDIR=...  WITH_TORCH=no
+
+EXTENSION = imagecalc
+EXTVERSION = 1.0
+MODULE_big = imagecalc
+
+BUILD = build
+OBJS := $(patsubst src/pg/%.cpp,$(BUILD)/pg/%.o,$(wildcard src/pg/*.cpp))
+LAYERS = $(addprefix $(BUILD)/libimagecalc_,design.a codec.a protocol.a format.a)
+RUNNER = $(BUILD)/src/runner/imagecalc-runner
+
+SQL_PARTS = $(addprefix sql/,type.sql catalog.sql models.sql design.sql)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+
+PG_CONFIG ?= pg_config
+# As system headers, Postgres's own do not warn.
+PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CXXFLAGS = -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -Wshadow=local -Wno-register
+SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lzstd -lstdc++ -lm
+EXTRA_CLEAN = $(BUILD)
+
+# The machine code is C++ behind C symbols: there is nothing for Postgres's JIT to inline.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+CCACHE := $(shell command -v ccache)
+WITH_TORCH ?= auto
+MAKEFLAGS += --no-print-directory
+
+.PHONY: layers install-runner uninstall-runner
+.DELETE_ON_ERROR:
+
+all: layers
+
+# One stamp for each way to configure, so that a changed option is seen; CMake itself sees changed lists.
+CONFIGURED = $(BUILD)/configured.torch-$(WITH_TORCH)
+$(CONFIGURED):
+	rm -f $(BUILD)/configured.*
+	cmake -S . -B $(BUILD) -DCMAKE_CXX_COMPILER='$(CXX)' -DIMAGECALC_TESTS=OFF \
+	  -DIMAGECALC_RUNNER=$(if $(filter no,$(WITH_TORCH)),OFF,ON) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
+	touch $@
+
+layers: $(CONFIGURED)
+	+cmake --build $(BUILD)
+
+$(LAYERS): layers ;
+
+$(MODULE_big)$(DLSUFFIX): $(LAYERS)
+
+$(BUILD)/pg/%.o: src/pg/%.cpp
+	@$(MKDIR_P) $(@D)
+	$(CCACHE) $(CXX) $(CXXFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJS:.o=.d)
+
+$(DATA_built): $(SQL_PARTS)
+	cat $^ > $@
+
+install: install-runner
+install-runner: all installdirs
+	if [ -x $(RUNNER) ]; then $(INSTALL_PROGRAM) $(RUNNER) '$(DESTDIR)$(pkglibdir)/imagecalc-runner'; fi
+
+uninstall: uninstall-runner
+uninstall-runner:
+	rm -f '$(DESTDIR)$(pkglibdir)/imagecalc-runner'

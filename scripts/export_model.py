@@ -1,0 +1,59 @@
+#!/usr/bin/python3
+"""Write a classifier as TorchScript, with the weights it starts from.
+
+The small network reads tensors of any size from 8x8 on: three of its four convolutions halve the picture, and the last
+feature maps are averaged whatever their size. The torchvision networks start from random weights too.
+"""
+import argparse
+
+import torch
+from torch import nn
+
+
+def small_cnn(classes: int) -> nn.Module:
+    layers = []
+    inputs = 3
+    for outputs, stride in ((32, 1), (64, 2), (128, 2), (128, 2)):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+def torchvision_net(name: str, classes: int) -> nn.Module:
+    import torchvision
+
+    return getattr(torchvision.models, name)(weights=None, num_classes=classes)
+
+
+def as_torchscript(net: nn.Module, form: str) -> torch.jit.ScriptModule:
+    """'script' can be trained; 'trace' keeps batch norm in evaluation mode; 'frozen' has no parameters left."""
+    if form == "script":
+        return torch.jit.script(net.train())
+    net.eval()
+    if form == "trace":
+        return torch.jit.trace(net, torch.zeros(2, 3, 64, 64))
+    return torch.jit.freeze(torch.jit.script(net))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="OUT.pt")
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--net", choices=("small-cnn", "mobilenet_v3_small", "resnet18"), default="small-cnn")
+    parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen"), default="script")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.classes < 1:
+        parser.error("--classes must be at least 1")
+
+    torch.manual_seed(options.seed)
+    net = small_cnn(options.classes) if options.net == "small-cnn" else torchvision_net(options.net, options.classes)
+    as_torchscript(net, options.form).save(options.out)
+
+
+if __name__ == "__main__":
+    main()

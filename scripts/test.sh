@@ -1,0 +1,142 @@
+#!/bin/bash
+# Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
+#
+#   scripts/test.sh [unit] [regress] [pgtap] [tap]
+#
+# IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
+# The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt), the
+# pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table pictures as well.
+# A server-level test that makes a server complain says so: a comment `# expects in the log: TEXT` for each such text.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/lib.sh
+
+ALARMS='terminated by signal|PANIC|internal error'
+passed=0
+failed=0
+
+count() {
+  passed=$((passed + $1))
+  failed=$((failed + $2))
+}
+
+matches() {
+  grep -cE "$1" "$2" || true
+}
+
+# A stage that finds nothing to run must not pass for one that ran well.
+count_or_complain() {
+  if [ $(($2 + $3)) = 0 ]; then
+    echo "$1: no test ran"
+    count 0 1
+  else
+    count "$2" "$3"
+  fi
+}
+
+build_unit_tests() {
+  cmake -S . -B build -DIMAGECALC_TESTS=ON && cmake --build build -j "$(nproc)"
+}
+
+run_unit() {
+  local log=$LOGS/unit-tests.log
+  stage "build unit tests" build_unit_tests || { count 0 1; return; }
+  # Skipped ones neither pass nor fail.
+  stage "unit tests" ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" || true
+  count_or_complain "unit tests" "$(matches '^ *[0-9]+/[0-9]+ .* Passed ' "$log")" \
+    "$(matches '^ *[0-9]+/[0-9]+ .*\*\*\*[^S]' "$log")"
+}
+
+run_regress() {
+  local log=$LOGS/pg_regress.log
+  mkdir -p "$work/regress"
+  stage "pg_regress" make installcheck PG_CONFIG="$PG_BIN/pg_config" EXTRA_REGRESS_OPTS="--outputdir=$work/regress" ||
+    cat "$work/regress/regression.diffs" 2>/dev/null || true
+  count_or_complain "pg_regress" "$(matches '\.\.\. ok ' "$log")" "$(matches '\.\.\. FAILED' "$log")"
+}
+
+make_pgtap_template() {
+  createdb pgtap_template &&
+    psql -d pgtap_template -v ON_ERROR_STOP=1 -v pictures="$work/pictures" <<END
+CREATE EXTENSION pgtap;
+CREATE EXTENSION imagecalc;
+CREATE TEMP TABLE label (file text, label text, split text);
+\\copy label FROM '$work/pictures/labels.csv' (FORMAT csv, HEADER)
+CREATE TABLE pictures (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, file text, label text, split text, jpeg bytea);
+INSERT INTO pictures (file, label, split, jpeg)
+  SELECT file, label, split, pg_read_binary_file(:'pictures' || '/' || file) FROM label ORDER BY file;
+END
+}
+
+# Each file in a database of its own, so that none sees what another has left.
+run_pgtap_file() {
+  dropdb --if-exists pgtap_run && createdb -T pgtap_template pgtap_run
+  pg_prove --norc --nocolor -d pgtap_run --set pictures="$work/pictures" --set models="$work/models" "$1"
+}
+
+run_pgtap() {
+  local file good=0 bad=0
+  stage "pgTAP pictures" make_pgtap_template || { count 0 1; return; }
+  for file in test/pgtap/*.sql; do
+    [ -f "$file" ] || continue
+    if stage "pgTAP $(basename "$file" .sql)" run_pgtap_file "$file"; then good=$((good + 1)); else bad=$((bad + 1)); fi
+  done
+  count_or_complain "pgTAP" $good $bad
+}
+
+run_tap_file() {
+  (cd "$work/tap" && as_server env PATH="$PG_BIN:$PATH" TESTDIR="$work/tap" \
+    PERL5LIB="$PGXS_TEST/perl" PG_REGRESS="$PGXS_TEST/regress/pg_regress" \
+    IMAGECALC_PICTURES="$work/pictures" IMAGECALC_MODELS="$work/models" \
+    prove --norc --nocolor -v "$1")
+}
+
+unexpected_alarms() {
+  local test=$1
+  sed -n 's/^# expects in the log: //p' "$work/tap/$test.pl" >"$work/expected_alarms"
+  ! cat "$work/tap/tmp_check/log/${test}"_*.log 2>/dev/null | grep -E "$ALARMS" | grep -vF -f "$work/expected_alarms"
+}
+
+run_tap() {
+  local file test good=0 bad=0
+  PGXS_TEST=$(dirname "$("$PG_BIN/pg_config" --pgxs)")/../test
+  cp -r test/tap/. "$work/tap/"
+  own_work_folder
+  for file in "$work"/tap/*.pl; do
+    [ -f "$file" ] || continue
+    test=$(basename "$file" .pl)
+    if stage "TAP $test" run_tap_file "$test.pl" && stage "TAP $test: its logs" unexpected_alarms "$test"; then
+      good=$((good + 1))
+    else
+      bad=$((bad + 1))
+    fi
+  done
+  count_or_complain "TAP" $good $bad
+}
+
+check_server_log() {
+  ! grep -E "$ALARMS" "$work/server.log"
+}
+
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=(unit regress pgtap tap)
+for name in "${stages[@]}"; do
+  [[ $name =~ ^(unit|regress|pgtap|tap)$ ]] || fail "unknown stage $name; there are unit, regress, pgtap and tap"
+done
+
+scripts/setup.sh
+export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
+[ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
+
+make_work_folder
+if [ "${stages[*]}" != unit ]; then
+  stage "pictures" prepare_pictures
+  stage "models" prepare_models
+  own_work_folder
+  stage "start a private server" start_server
+fi
+for name in "${stages[@]}"; do "run_$name"; done
+if [ -f "$work/server.log" ]; then stage "the server's log" check_server_log || count 0 1; fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,219 @@
+-- ---------------------------------------------------------------------------------------------------------------------------
+-- Designs: background jobs that find the best format for a model on a table's pictures.
+-- ---------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ic_design(
+        images            regclass,
+        model             text,
+        image_column      name     DEFAULT NULL,
+        label_column      name     DEFAULT NULL,
+        split_column      name     DEFAULT NULL,
+        latency           interval DEFAULT NULL,
+        storage           bigint   DEFAULT NULL,
+        max_accuracy_loss float8   DEFAULT NULL,
+        latency_batch     integer  DEFAULT 1,
+        size              integer  DEFAULT 256,
+        epochs            integer  DEFAULT 210,
+        transfer_epochs   integer  DEFAULT 20,
+        buckets           integer  DEFAULT 16,
+        sampled_buckets   integer  DEFAULT 6,
+        trials_per_bucket integer  DEFAULT 6,
+        validation        float8   DEFAULT 0.2,
+        max_images        integer  DEFAULT 20000,
+        batch_size        integer  DEFAULT 32,
+        schedule          text     DEFAULT 'one-cycle',
+        learning_rate     float8   DEFAULT 0.05,
+        seed              bigint   DEFAULT 1,
+        explore_all       boolean  DEFAULT false,
+        rgb_reference     boolean  DEFAULT false,
+        name              text     DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_design IS
+    'starts a design and returns its id; its worker begins when the transaction commits. model: an imported model''s name, or a '
+    'TorchScript file on the server (scripted, not frozen; needs pg_read_server_files). Columns are found by type where there is one '
+    'candidate: image_column bytea with JPEG files, label_column text, split_column with train and validation, else a random '
+    'fraction, validation, is held out. Budgets, at least one: latency (an image at batches of latency_batch), storage (mean bytes of '
+    'a value), max_accuracy_loss (0..1 below the same model trained on RGB). size: pictures are scaled to size x size. epochs: of a '
+    'training from the file''s weights; transfer_epochs: of one from another trial''s. schedule: one-cycle or constant. explore_all: '
+    'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. name: of the resulting model, '
+    'by default TABLE_ID';
+
+CREATE FUNCTION ic_cancel(design bigint) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_cancel(bigint) IS 'stops a design; what it has found so far stays, and ic_resume goes on from there';
+
+CREATE FUNCTION ic_resume(design bigint) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_resume(bigint) IS 'goes on with a design that was cancelled, failed or interrupted, from its last finished trial';
+
+-- Whether a worker is at a design: it holds an advisory lock of this class, with the design's id as its object.
+CREATE FUNCTION imagecalc.is_running(design bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_locks AS l
+                       WHERE l.locktype = 'advisory' AND l.classid = 1768122978 AND l.objid = is_running.design::pg_catalog.oid
+                         AND l.objsubid = 2 AND l.granted
+                         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d
+                                           WHERE d.datname = pg_catalog.current_database()));
+    END;
+COMMENT ON FUNCTION imagecalc.is_running(bigint) IS 'whether a worker is at this design now';
+
+CREATE FUNCTION imagecalc.state_of(design bigint, state text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT CASE WHEN state_of.state = 'running' AND NOT imagecalc.is_running(state_of.design) THEN 'interrupted'
+                    ELSE state_of.state END;
+    END;
+COMMENT ON FUNCTION imagecalc.state_of(bigint, text) IS 'a design''s state as it is now: running is told only of one that has a worker';
+
+CREATE FUNCTION imagecalc.may_see(owner name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole(pg_catalog.quote_ident(may_see.owner::text)), 'USAGE'), false)
+               OR pg_catalog.current_setting('is_superuser')::boolean;
+    END;
+COMMENT ON FUNCTION imagecalc.may_see(name) IS 'whether the user may act as this role, and so see its designs';
+
+CREATE FUNCTION imagecalc.format_text(packed integer) RETURNS text
+    AS 'MODULE_PATHNAME', 'ic_format_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION imagecalc.format_text(integer) IS 'the text of a packed format, as icimage''s type modifier holds it';
+
+CREATE FUNCTION imagecalc.predictions(design bigint,
+        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
+        OUT latency_measured boolean, OUT bytes real, OUT on_frontier boolean) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'ic_predictions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 6048;
+COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
+    'what a design''s trials so far predict for each format it may choose: accuracy 0..1 (measured, or the mean of its bucket with '
+    'the bucket''s range), latency in microseconds an image by component, mean bytes of a value';
+
+CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage bigint DEFAULT NULL,
+        min_accuracy float8 DEFAULT NULL,
+        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT latency_us real, OUT bytes real) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.bytes
+        FROM imagecalc.predictions(ic_explore.design) AS p
+        WHERE (ic_explore.latency IS NULL
+               OR p.latency_us <= 1e6::float8 * extract(epoch FROM ic_explore.latency)::float8)
+          AND (ic_explore.storage IS NULL OR p.bytes <= ic_explore.storage::float8)
+          AND (ic_explore.min_accuracy IS NULL OR p.accuracy >= ic_explore.min_accuracy)
+        ORDER BY p.accuracy DESC, p.latency_us, p.bytes;
+    END;
+COMMENT ON FUNCTION ic_explore(bigint, interval, bigint, float8) IS
+    'what-if: the formats that meet these budgets, most accurate first, from what the design has learnt; at once';
+
+CREATE FUNCTION ic_frontier(design bigint,
+        OUT format text, OUT accuracy real, OUT measured boolean, OUT latency_us real, OUT bytes real) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT p.format, p.accuracy, p.measured, p.latency_us, p.bytes
+        FROM imagecalc.predictions(ic_frontier.design) AS p
+        WHERE p.on_frontier
+        ORDER BY p.latency_us, p.bytes;
+    END;
+COMMENT ON FUNCTION ic_frontier(bigint) IS 'the formats that no other beats in accuracy, latency and bytes at once';
+
+CREATE VIEW ic_designs WITH (security_barrier = true) AS
+    SELECT d.id, imagecalc.state_of(d.id, d.state) AS state, d.relation, d.owner,
+           imagecalc.format_text(d.chosen) AS format, d.model,
+           CASE WHEN d.chosen IS NOT NULL AND c.oid IS NOT NULL THEN
+               pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE icimage(%L)%s', d.relation, d.image_column,
+                                 imagecalc.format_text(d.chosen),
+                                 CASE WHEN c.relkind = 'r' THEN ', SET (toast_tuple_target = 8160)' ELSE '' END)
+           END AS ddl,
+           t.accuracy, k.bytes, k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
+           r.accuracy AS rgb_accuracy, d.jpeg_bytes,
+           d.jpeg_fetch_us + d.jpeg_decode_us + d.jpeg_transfer_us + d.jpeg_model_us AS rgb_latency_us,
+           d.training_images, d.validation_images, d.rejected_images, d.created_at, d.started_at, d.finished_at, d.error
+    FROM imagecalc.design AS d
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = d.relation
+    LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = d.chosen
+    LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'
+    LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'
+    WHERE imagecalc.may_see(d.owner);
+COMMENT ON VIEW ic_designs IS 'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run';
+
+CREATE VIEW ic_progress WITH (security_barrier = true) AS
+    SELECT d.id AS design, imagecalc.state_of(d.id, d.state) AS state, d.phase, d.step, d.steps,
+           imagecalc.format_text(b.format) AS best_format, b.accuracy AS best_accuracy,
+           CASE WHEN d.state = 'running' THEN d.eta END AS eta, d.error
+    FROM imagecalc.design AS d
+    LEFT JOIN LATERAL (SELECT t.format, t.accuracy FROM imagecalc.trial AS t
+                       WHERE t.design = d.id AND t.format IS NOT NULL
+                       ORDER BY t.accuracy DESC, t.number LIMIT 1) AS b ON true
+    WHERE imagecalc.may_see(d.owner);
+COMMENT ON VIEW ic_progress IS 'where each design stands: phase, step of steps, best trial so far, estimated time to go, error';
+GRANT SELECT ON ic_designs, ic_progress TO PUBLIC;
+
+CREATE VIEW imagecalc.visible_trial WITH (security_barrier = true) AS
+    SELECT t.* FROM imagecalc.trial AS t JOIN imagecalc.design AS d ON d.id = t.design WHERE imagecalc.may_see(d.owner);
+GRANT SELECT ON imagecalc.visible_trial TO PUBLIC;
+
+CREATE FUNCTION ic_trials(design bigint,
+        OUT trial integer, OUT kind text, OUT format text, OUT parent integer, OUT epochs integer, OUT accuracy real,
+        OUT loss real, OUT seconds real, OUT finished_at timestamptz) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.accuracy, t.loss, t.seconds,
+               t.finished_at
+        FROM imagecalc.visible_trial AS t WHERE t.design = ic_trials.design ORDER BY t.number;
+    END;
+COMMENT ON FUNCTION ic_trials(bigint) IS
+    'every training that a design ran. kind: reference (on RGB), scratch (from the file''s weights), transfer (from the parent''s '
+    'weights), final (the chosen format, all epochs). accuracy: 0..1 on the validation pictures; loss: cross entropy there';
+
+-- The designs that the current transaction made.
+CREATE VIEW imagecalc.own_insertion AS
+    SELECT d.id AS design FROM imagecalc.design AS d
+    WHERE d.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid;
+GRANT SELECT ON imagecalc.own_insertion TO PUBLIC;
+
+-- What ic_wait tells of a design; no row where there is none that the user may see.
+CREATE FUNCTION imagecalc.status(design bigint, OUT ended boolean, OUT well boolean, OUT line text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+        SELECT p.state NOT IN ('queued', 'running'), p.state = 'done',
+               CASE p.state
+                   WHEN 'done' THEN pg_catalog.format('done, %s at %s %%', d.format, round((d.accuracy * 100)::numeric, 1))
+                   WHEN 'queued' THEN 'waiting for a worker'
+                   WHEN 'running' THEN concat_ws(', ',
+                       p.phase || coalesce(' ' || p.step || '/' || p.steps, ''),
+                       'best so far ' || p.best_format || ' at ' || round((p.best_accuracy * 100)::numeric, 1) || ' %',
+                       'about ' || date_trunc('second', p.eta) || ' to go')
+                   ELSE p.state || coalesce(': ' || p.error, '')
+               END
+        FROM ic_progress AS p JOIN ic_designs AS d ON d.id = p.design
+        WHERE p.design = status.design;
+    END;
+COMMENT ON FUNCTION imagecalc.status(bigint) IS 'a design''s state in a line';
+
+-- A procedure: it commits between its looks, so that it sees what the worker does and holds nothing back meanwhile.
+CREATE PROCEDURE ic_wait(design bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    seen record;
+    told text;
+BEGIN
+    IF EXISTS (SELECT FROM imagecalc.own_insertion AS o WHERE o.design = ic_wait.design) THEN
+        RAISE EXCEPTION 'design % was made in this transaction, which must commit before its worker begins', design
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'COMMIT first, then CALL ic_wait.';
+    END IF;
+    LOOP
+        SELECT * INTO seen FROM imagecalc.status(design);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'design % does not exist, or is not yours', design
+                USING ERRCODE = 'undefined_object', HINT = 'SELECT id FROM ic_designs shows yours.';
+        END IF;
+        EXIT WHEN seen.ended AND NOT seen.well;
+        IF told IS DISTINCT FROM seen.line THEN
+            RAISE NOTICE 'design %: %', design, seen.line;
+            told := seen.line;
+        END IF;
+        EXIT WHEN seen.ended;
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(0.5);
+    END LOOP;
+    IF NOT seen.well THEN
+        RAISE EXCEPTION 'design % is %', design, seen.line
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = pg_catalog.format('SELECT ic_resume(%s) goes on from its last finished trial.', design);
+    END IF;
+END
+$$;
+COMMENT ON PROCEDURE ic_wait(bigint) IS 'waits until a design has ended, telling its progress; an ERROR unless it ends well';

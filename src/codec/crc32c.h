@@ -1,0 +1,11 @@
+// CRC-32C (Castagnoli), as in iSCSI, ext4 and Postgres' own checks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace imagecalc {
+
+std::uint32_t crc32c(std::span<const std::uint8_t> bytes);
+
+}  // namespace imagecalc

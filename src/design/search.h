@@ -1,0 +1,129 @@
+// The calculator's search: which format to train next, what the trainings so far predict, and what to choose.
+//
+// Source: Sirin & Idreos, section 4.3. Candidates are ordered from most to least compressing (by mean predicted bytes) and
+// cut into equal buckets. A bucket's accuracy is the best of its trials; unsampled buckets are interpolated:
+//   acc_i = acc_j + (acc_k - acc_j)/(k - j) * (i - j)   between the sampled buckets j < i < k.
+//
+// The search is a pure function of the candidates, the settings and the trials so far: a job that was interrupted goes on by
+// calling it again with the trials that were committed.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "format/format.h"
+
+namespace imagecalc {
+
+struct Candidate {
+  Format format;
+  double bytes = 0;       // mean predicted bytes of a value
+  double latency_us = 0;  // predicted, an image, all components
+  bool accepted = true;   // the model takes a tensor of this size
+};
+
+// Absent ones do not bind. max_accuracy_loss: 0..1 below the reference, the same model trained the same way on RGB.
+struct Budgets {
+  std::optional<double> latency_us;
+  std::optional<double> bytes;
+  std::optional<double> max_accuracy_loss;
+};
+
+struct SearchSettings {
+  int buckets = 16;            // >= 2
+  int sampled_buckets = 6;     // 2..buckets
+  int trials_per_bucket = 6;   // >= 1
+  bool explore_all = false;    // also train formats that the budgets exclude (never those that the model refuses)
+  bool train_reference = false;  // train on RGB even where no max_accuracy_loss asks for it
+};
+
+enum class TrialKind {
+  reference,  // on RGB
+  scratch,    // from the file's weights, all epochs
+  transfer,   // from another trial's weights, few epochs
+  final       // the chosen format, from the file's weights, all epochs
+};
+
+struct Trial {
+  int number = 0;  // 1, 2, ... as they were run
+  TrialKind kind = TrialKind::scratch;
+  std::optional<std::size_t> candidate;  // absent for the reference
+  double accuracy = 0;                   // 0..1 on the validation set
+};
+
+// What to run next.
+struct TrialPlan {
+  TrialKind kind = TrialKind::scratch;
+  std::optional<std::size_t> candidate;
+  std::optional<int> parent;  // the trial whose weights are handed down
+};
+
+// Accuracy of a candidate as the trials so far tell it. For a measured one all three are what was measured. Else accuracy is
+// the interpolated mean of its bucket's trials, low and high the interpolated worst and best.
+struct Prediction {
+  double accuracy = 0, low = 0, high = 0;
+  bool measured = false;
+};
+
+class Search {
+ public:
+  // Keeps references to nothing. Error(invalid_argument) where there is no candidate or a setting is out of its range.
+  Search(std::vector<Candidate> candidates, const SearchSettings& settings, const Budgets& budgets);
+
+  // How many candidates may be trained: accepted, and within the latency and storage budgets unless explore_all.
+  std::size_t trainable() const { return ordered_.size(); }
+
+  // 0 (most compressing) .. buckets-1 of a candidate, or nothing where it may not be trained. There are fewer buckets than
+  // asked where there are fewer trainable candidates.
+  std::optional<int> bucket(std::size_t candidate) const;
+
+  // The next trial, or nothing when all that was asked has been trained, or nothing can meet the budgets.
+  // Order: the reference if one is wanted; the least compressing bucket; the most compressing; then between sampled
+  // neighbours where the curve bends most; within a bucket spread evenly by bytes from least to most compressing; if the
+  // choice falls in an unsampled bucket, trials there; the final training.
+  std::optional<TrialPlan> next(const std::vector<Trial>& trials) const;
+
+  // How many trials the whole search takes at most, reference and final training among them: for progress.
+  int planned_trials() const;
+
+  // One for each candidate; nothing for those outside every bucket or while no trial has ended.
+  std::vector<std::optional<Prediction>> predict(const std::vector<Trial>& trials) const;
+
+  // The measured candidate that is best under the budgets: the most accurate, ties to lower latency, then fewer bytes; with
+  // max_accuracy_loss the lowest latency that keeps it. Nothing where none qualifies.
+  std::optional<std::size_t> choose(const std::vector<Trial>& trials) const;
+
+ private:
+  struct Record;
+
+  bool within_budgets(const Candidate& candidate) const;
+  bool wants_reference() const { return budgets_.max_accuracy_loss.has_value() || settings_.train_reference; }
+  int bucket_count() const;
+  std::size_t bucket_begin(int bucket) const;
+  std::vector<std::size_t> spread(int bucket, bool only_within_budgets) const;
+
+  Record read(const std::vector<Trial>& trials) const;
+  std::vector<std::optional<Prediction>> sampled_curve(const Record& record) const;
+  std::optional<int> next_bucket(std::vector<int> sampled, const Record& record) const;
+  std::optional<TrialPlan> train_in(int bucket, const std::vector<std::size_t>& formats, const Record& record) const;
+  bool covered(int bucket, const std::vector<int>& sampled) const;
+  std::optional<TrialPlan> refine(const std::vector<int>& sampled, const Record& record) const;
+  std::optional<std::size_t> predicted_choice(const Record& record) const;
+  std::optional<std::size_t> best(const std::vector<std::optional<double>>& accuracy, const Record& record) const;
+
+  std::vector<Candidate> candidates_;
+  SearchSettings settings_;
+  Budgets budgets_;
+  std::vector<std::size_t> ordered_;                  // the trainable ones, most compressing first
+  std::vector<std::optional<std::size_t>> position_;  // of a candidate in ordered_
+  bool feasible_ = false;                             // at least one trainable candidate is within the budgets
+};
+
+// Marks the formats that no other beats: none is at least as good in accuracy, latency and bytes and better in one.
+struct Objective {
+  double accuracy = 0, latency_us = 0, bytes = 0;
+};
+std::vector<bool> pareto(const std::vector<Objective>& objectives);
+
+}  // namespace imagecalc

@@ -1,0 +1,146 @@
+#include "pg/design_latency.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "codec/value.h"
+#include "pg/model_catalog.h"
+#include "pg/settings.h"
+
+namespace imagecalc {
+namespace {
+
+constexpr std::size_t kGridSizes = 12;
+constexpr int kWarmUps = 2;
+constexpr int kRepeats = 9;
+constexpr int kProbeRows = 200;
+
+using Clock = std::chrono::steady_clock;
+
+double microseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double mean_size(const std::vector<Blob>& files) {
+  double sum = 0;
+  for (const Blob& file : files) sum += static_cast<double>(file.size());
+  return sum / static_cast<double>(files.size());
+}
+
+// Decode, transfer and model, an image, at the working batch.
+Latency time_requests(const InferRequest& request, const Blob& model) {
+  const auto count = static_cast<double>(request.items.size());
+  std::vector<double> decode, transfer, run;
+  for (int round = -kWarmUps; round < kRepeats; ++round) {
+    const auto start = Clock::now();
+    const InferReply reply = infer(request, [&] { return model; });
+    const double whole = microseconds_since(start);
+    if (round < 0) continue;
+    decode.push_back(reply.decode_us / count);
+    run.push_back(reply.model_us / count);
+    transfer.push_back(std::max(0.0, whole - reply.decode_us - reply.model_us) / count);
+  }
+  return {.fetch = 0, .decode = median(decode), .transfer = median(transfer), .model = median(run)};
+}
+
+// What every measurement needs to know.
+struct Subject {
+  const Design& design;
+  const Blob& model;
+  const ModelHash& hash;
+  const std::vector<Blob>& files;
+};
+
+// A batch of the given items, over and over.
+Latency time_batch(const Subject& subject, const ModelInput& input, InferItem::Kind kind, const std::vector<Blob>& items) {
+  InferRequest request;
+  request.model = subject.hash;
+  request.input = input;
+  request.max_pixels = setting_max_pixels;
+  for (int i = 0; i < subject.design.latency_batch; ++i)
+    request.items.push_back({kind, items[static_cast<std::size_t>(i) % items.size()]});
+  return time_requests(request, subject.model);
+}
+
+Latency time_format(const Subject& subject, const Format& format) {
+  const BackendInterrupt interrupt;
+  std::vector<Blob> values;
+  for (const Blob& file : subject.files) {
+    const Coefficients coefficients = encode(read_picture(file, current_limits(), interrupt), format, interrupt);
+    values.push_back(write_value(coefficients, subject.design.compression_level));
+  }
+  return time_batch(subject, {.rgb = false, .rgb_size = 0, .format = format}, InferItem::Kind::value, values);
+}
+
+std::optional<Latency> time_rgb(const Subject& subject) {
+  try {
+    return time_batch(subject, {.rgb = true, .rgb_size = subject.design.size, .format = {}}, InferItem::Kind::picture, subject.files);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::bad_model) throw;
+    return std::nullopt;
+  }
+}
+
+// Microseconds to read one value of each of these sizes from a table, warm. The rows are never committed.
+std::vector<double> time_fetches(const std::vector<double>& sizes) {
+  std::vector<double> times;
+  for (const double size : sizes) {
+    Transaction transaction;
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("INSERT INTO imagecalc.fetch_probe SELECT decode(repeat('a5', $1::int), 'hex') FROM generate_series(1, $2::int)",
+            {static_cast<std::int64_t>(size), kProbeRows});
+    std::vector<double> runs;
+    for (int round = -1; round < kRepeats; ++round) {
+      const auto start = Clock::now();
+      sql.run("SELECT sum(get_byte(value, 0)) FROM imagecalc.fetch_probe");
+      if (round >= 0) runs.push_back(microseconds_since(start) / kProbeRows);
+    }
+    times.push_back(median(runs));
+  }
+  return times;
+}
+
+void add_fetch_times(LatencyFindings& findings) {
+  std::vector<double> sizes;
+  for (const LatencySample& sample : findings.samples) sizes.push_back(std::max(1.0, sample.bytes));
+  sizes.push_back(findings.mean_file_bytes);
+  const std::vector<double> times = time_fetches(sizes);
+  for (std::size_t i = 0; i < findings.samples.size(); ++i) findings.samples[i].measured.fetch = times[i];
+  if (findings.rgb) findings.rgb->fetch = times.back();
+}
+
+}  // namespace
+
+LatencyFindings measure_latency(const Design& design, const Blob& model, const ModelHash& hash, const std::vector<Blob>& files,
+                                const std::vector<float>& mean_bytes, const std::function<void(int, int)>& on_step) {
+  const Subject subject{design, model, hash, files};
+  const std::vector<Format> formats = design_space(design.size);
+  const std::vector<std::size_t> grid = latency_grid(formats, kGridSizes);
+  LatencyFindings findings;
+  findings.mean_file_bytes = mean_size(files);
+  for (std::size_t i = 0; i < grid.size(); ++i) {
+    on_step(static_cast<int>(i), static_cast<int>(grid.size()) + 1);
+    const Format& format = formats[grid[i]];
+    try {
+      findings.samples.push_back({format, mean_bytes[grid[i]], time_format(subject, format)});
+    } catch (const Error& error) {
+      if (error.fault() != Fault::bad_model) throw;
+      findings.refusals[tensor_size({.rgb = false, .rgb_size = 0, .format = format})] = error.what();
+    }
+  }
+  if (findings.samples.empty())
+    throw Error(Fault::bad_model, "the model refuses every tensor size of the design space: " + findings.refusals.begin()->second,
+                "Choose another size, or a model that takes small inputs.");
+  on_step(static_cast<int>(grid.size()), static_cast<int>(grid.size()) + 1);
+  findings.rgb = time_rgb(subject);
+  add_fetch_times(findings);
+  return findings;
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,24 @@
+// Measures what reading and classifying one image costs, on the real path: values out of a table, through the socket to the
+// serving runner, decoded there and fed to the model.
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "pg/design_store.h"
+#include "protocol/messages.h"
+
+namespace imagecalc {
+
+struct LatencyFindings {
+  std::vector<LatencySample> samples;                // one a tensor size that the model takes
+  std::map<TensorSize, std::string> refusals;        // what it said of the others
+  std::optional<Latency> rgb;                        // of the picture files themselves; nothing where the model refuses that size
+  double mean_file_bytes = 0;
+};
+
+// files: a few pictures. mean_bytes: of a value, for each format of design_space(size).
+LatencyFindings measure_latency(const Design& design, const Blob& model, const ModelHash& hash, const std::vector<Blob>& files,
+                                const std::vector<float>& mean_bytes, const std::function<void(int step, int steps)>& on_step);
+
+}  // namespace imagecalc

@@ -1,0 +1,79 @@
+// The tables of designs, as C++ values. Every function runs in the transaction that is open, as the tables' owner.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "design/latency.h"
+#include "design/search.h"
+#include "pg/sql.h"
+
+namespace imagecalc {
+
+// The class of the advisory lock that a worker holds on its design; imagecalc.is_running looks for it.
+inline constexpr int kDesignLockClass = 1768122978;
+
+// One row of imagecalc.design: what was asked for.
+struct Design {
+  std::int64_t id = 0;
+  std::string owner;
+  std::string relation;  // as regclass prints it with this search_path: qualified and quoted
+  std::string image_column, label_column;
+  std::optional<std::string> split_column;
+  std::string model_name;
+  Budgets budgets;
+  SearchSettings search;
+  int latency_batch = 1, size = 256;
+  int epochs = 0, transfer_epochs = 0;
+  double validation = 0.2;
+  int max_images = 0;
+  int batch_size = 32;
+  bool one_cycle = true;
+  double learning_rate = 0;
+  std::uint64_t seed = 0;
+  int compression_level = 0;
+  std::vector<std::string> labels;
+  std::string state;
+};
+
+std::optional<Design> load_design(std::int64_t id);
+std::int64_t insert_design(const Design& design, const Blob& model);
+std::string design_owner(std::int64_t id);  // Error(invalid_argument) where there is none
+
+// What the storage and latency models found for one format.
+struct CandidateRow {
+  Format format;
+  double bytes = 0, bytes_deviation = 0;
+  Latency latency;
+  bool latency_measured = false;
+  std::optional<std::string> refusal;
+};
+std::vector<CandidateRow> load_candidates(std::int64_t design);
+void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows);
+// Records that the model refuses tensors of this format's size.
+void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal);
+std::vector<Candidate> search_candidates(const std::vector<CandidateRow>& rows);
+
+struct TrialRow {
+  Trial trial;
+  std::optional<Format> format;  // absent: RGB
+  std::optional<int> parent;
+  int epochs = 0;
+  double loss = 0, seconds = 0;
+  Normalisation normalisation;
+};
+std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<CandidateRow>& candidates);
+void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std::uint8_t> weights);
+std::vector<Trial> search_trials(const std::vector<TrialRow>& rows);
+
+Blob load_weights(std::int64_t design, int trial);  // trial 0: the model as it was given
+void delete_weights_except(std::int64_t design, const std::vector<int>& trials);
+
+const char* kind_name(TrialKind kind);
+
+// {1,2,3}: an array literal of numbers, shortest digits that read back the same.
+template <typename Numbers>
+std::string array_literal(const Numbers& numbers);
+
+}  // namespace imagecalc

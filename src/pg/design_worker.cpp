@@ -1,0 +1,526 @@
+// The background worker "imagecalc design N": takes one design from its call to a registered model.
+//
+// The order of its work, each step committed before the next: pictures to the training runner, storage model, latency model, then
+// trials, one after the other, until the search has no more. README.md has the states.
+#include "pg/design_worker.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "pg/design_latency.h"
+#include "pg/model_catalog.h"
+#include "pg/settings.h"
+#include "pg/trainer.h"
+
+using namespace imagecalc;
+
+extern "C" PGDLLEXPORT void imagecalc_design_main(Datum);
+
+namespace {
+
+constexpr std::size_t kSampleFiles = 8;           // kept here to measure latency with
+constexpr std::uint32_t kStorageSample = 16;      // pictures that every format is measured on
+constexpr std::size_t kPortionImages = 32;        // read and sent at once
+constexpr std::size_t kPortionBytes = 16 << 20;
+constexpr long kTellEveryMs = 500;
+
+// What the calling session leaves for the worker in bgw_extra.
+struct Errand {
+  Oid database;
+  TransactionId caller;
+  std::int64_t design;
+};
+static_assert(sizeof(Errand) <= BGW_EXTRALEN);
+
+std::uint64_t mix(std::uint64_t seed, std::uint64_t index) {  // splitmix64
+  std::uint64_t z = seed + (index + 1) * 0x9E3779B97F4A7C15ull;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
+class Job {
+ public:
+  explicit Job(std::int64_t id) : id_(id) {}
+
+  // False where the caller's transaction aborted, or another worker is at the design.
+  bool claim();
+  void run();
+
+ private:
+  void begin();
+  void load_pictures();
+  void send_pictures(AddImages& portion);
+  void check_pictures() const;
+  void measure_costs();
+  std::vector<CandidateRow> price(const StorageReply& storage, const LatencyFindings& latency) const;
+  void search();
+  void run_trial(const TrialPlan& plan);
+  void conclude(const Search& search);
+
+  void tell(const std::string& phase, std::optional<int> step, std::optional<int> steps, bool now = false);
+  std::optional<double> seconds_to_go(int trials_to_go) const;
+
+  std::int64_t id_;
+  Design design_;
+  Oid owner_ = InvalidOid;
+  Blob model_;
+  ModelHash model_hash_{};
+  std::optional<Trainer> trainer_;
+  std::vector<Blob> sample_files_;
+  std::vector<CandidateRow> candidates_;
+  std::vector<TrialRow> trials_;
+  AddReply loaded_;
+  std::int64_t rejected_ = 0;
+  std::set<std::uint32_t> training_labels_;
+  int trials_to_go_ = 0;
+  TimestampTz told_at_ = 0;
+};
+
+// ---- claiming
+
+bool Job::claim() {
+  Transaction transaction;
+  const std::optional<Design> design = load_design(id_);
+  if (!design || design->state != "queued") return false;
+  design_ = *design;
+  {
+    SqlScope sql(SqlScope::As::owner);
+    // Held until this process ends, however it ends.
+    if (!sql.run("SELECT pg_try_advisory_lock($1::int, $2::int)", {kDesignLockClass, id_}).at(0).boolean(0)) return false;
+    sql.run("UPDATE imagecalc.design SET state = 'running', phase = 'starting the training runner', started_at = "
+            "coalesce(started_at, clock_timestamp()) WHERE id = $1", {id_});
+  }
+  transaction.commit();
+  return true;
+}
+
+// ---- progress
+
+// Writes where the job stands, in a transaction of its own, at most twice a second.
+void Job::tell(const std::string& phase, std::optional<int> step, std::optional<int> steps, bool now) {
+  const TimestampTz at = GetCurrentTimestamp();
+  if (!now && !TimestampDifferenceExceeds(told_at_, at, kTellEveryMs)) return;
+  told_at_ = at;
+  const auto text = [](const std::optional<int>& value) { return value ? std::optional(std::to_string(*value)) : std::nullopt; };
+  const std::optional<std::string> step_text = text(step), steps_text = text(steps);
+  const std::optional<double> seconds = seconds_to_go(trials_to_go_);
+  const std::optional<std::string> eta = seconds ? std::optional(std::to_string(*seconds)) : std::nullopt;
+  Transaction transaction;
+  {
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("UPDATE imagecalc.design SET phase = $2, step = $3::int, steps = $4::int, eta = $5::float8 * interval '1 second' "
+            "WHERE id = $1", {id_, phase, step_text, steps_text, eta});
+  }
+  transaction.commit();
+}
+
+// From how long an epoch took so far; nothing before the first trial has ended.
+std::optional<double> Job::seconds_to_go(int trials_to_go) const {
+  double seconds = 0, epochs = 0;
+  for (const TrialRow& row : trials_) {
+    if (row.trial.kind == TrialKind::reference) continue;
+    seconds += row.seconds;
+    epochs += row.epochs;
+  }
+  if (epochs == 0 || trials_to_go <= 0) return std::nullopt;
+  const double epochs_to_go = (trials_to_go - 1.0) * design_.transfer_epochs + design_.epochs;
+  return seconds / epochs * epochs_to_go;
+}
+
+// ---- pictures
+
+void Job::begin() {
+  {
+    Transaction transaction;
+    const char* owner = design_.owner.c_str();
+    owner_ = pg([&] { return get_role_oid(owner, true); });
+    if (!OidIsValid(owner_)) throw Error(Fault::invalid_argument, "role \"" + design_.owner + "\" does not exist any more");
+    model_ = load_weights(id_, 0);
+    model_hash_ = hash_model(model_);
+    candidates_ = load_candidates(id_);
+    trials_ = load_trials(id_, candidates_);
+    transaction.commit();
+  }
+  trainer_.emplace();
+  TrainSetup setup;
+  setup.model = model_;
+  setup.classes = static_cast<std::uint32_t>(design_.labels.size());
+  setup.size = static_cast<std::uint32_t>(design_.size);
+  setup.threads = static_cast<std::uint32_t>(resolve_threads(setting_trainer_threads));
+  setup.batch_size = static_cast<std::uint32_t>(design_.batch_size);
+  setup.learning_rate = static_cast<float>(design_.learning_rate);
+  setup.one_cycle = design_.one_cycle;
+  setup.seed = design_.seed;
+  setup.max_pixels = setting_max_pixels;
+  trainer_->ask_for<Done>(setup);
+}
+
+// The query for the pictures, or a seeded sample of them where there are more than max_images.
+std::string picture_query(const Design& design, std::int64_t rows, bool can_sample) {
+  std::string query = "SELECT " + quote_name(design.image_column) + ", " + quote_name(design.label_column) + "::text, " +
+                      (design.split_column ? quote_name(*design.split_column) + "::text" : "NULL::text") + " FROM " + design.relation;
+  if (rows > design.max_images) {
+    if (!can_sample)
+      throw Error(Fault::limit_exceeded, design.relation + " has " + std::to_string(rows) + " rows, more than max_images, and cannot "
+                      "be sampled", "Design on a table or a materialized view, or raise max_images.");
+    const double percent = 100.0 * design.max_images / static_cast<double>(rows);
+    query += " TABLESAMPLE bernoulli (" + std::to_string(percent) + ") REPEATABLE (" + std::to_string(design.seed % 1'000'000) + ")";
+  }
+  return query + " WHERE " + quote_name(design.image_column) + " IS NOT NULL AND " + quote_name(design.label_column) + " IS NOT NULL";
+}
+
+// Which pictures are held out: the split column says, else a seeded fraction. Nothing: the picture is left alone.
+std::optional<bool> is_validation(const Design& design, const Row& row, std::uint64_t index) {
+  if (!design.split_column) {
+    constexpr double kUnit = 1.0 / 18446744073709551616.0;
+    return static_cast<double>(mix(design.seed, index)) * kUnit < design.validation;
+  }
+  if (row.null(2)) return std::nullopt;
+  if (row.text(2) == "train") return false;
+  if (row.text(2) == "validation") return true;
+  return std::nullopt;
+}
+
+void Job::send_pictures(AddImages& portion) {
+  if (portion.images.empty()) return;
+  AddReply reply = trainer_->ask_for<AddReply>(portion);
+  rejected_ += static_cast<std::int64_t>(reply.rejected.size());
+  std::set<std::uint32_t> rejected;
+  for (const AddReply::Rejected& one : reply.rejected) rejected.insert(one.index);
+  for (std::uint32_t i = 0; i < portion.images.size(); ++i) {
+    if (rejected.contains(i) || portion.images[i].validation) continue;
+    training_labels_.insert(portion.images[i].label);
+    if (sample_files_.size() < kSampleFiles) sample_files_.push_back(std::move(portion.images[i].file));
+  }
+  loaded_ = std::move(reply);
+  portion.images.clear();
+}
+
+// Reads the table as the role that asked for the design, with its privileges and row security.
+void Job::load_pictures() {
+  tell("loading pictures", std::nullopt, std::nullopt, true);
+  std::map<std::string, std::uint32_t> places;
+  for (const std::string& label : design_.labels) places.emplace(label, static_cast<std::uint32_t>(places.size()));
+
+  Transaction transaction;
+  {
+    SqlScope sql(owner_);
+    const std::string count = "SELECT count(*), (SELECT relkind FROM pg_class WHERE oid = " + quote_text(design_.relation) +
+                              "::regclass) FROM " + design_.relation;
+    const Row totals = sql.run(count.c_str()).at(0);
+    const bool can_sample = std::string_view("rpm").find(totals.text(1)) != std::string_view::npos;
+    const std::string query = picture_query(design_, totals.integer(0), can_sample);
+    AddImages portion;
+    std::size_t bytes = 0;
+    std::uint64_t index = 0;
+    sql.each(query.c_str(), kPortionImages, [&](Row&& row) {
+      const std::optional<bool> validation = is_validation(design_, row, index++);
+      const auto place = places.find(row.text(1));
+      if (!validation || place == places.end()) return;  // a label that came after the call is not the model's
+      portion.images.push_back({row.blob(0), place->second, *validation});
+      bytes += portion.images.back().file.size();
+      if (portion.images.size() < kPortionImages && bytes < kPortionBytes) return;
+      send_pictures(portion);
+      bytes = 0;
+    });
+    send_pictures(portion);
+  }
+  transaction.commit();
+  check_pictures();
+
+  Transaction record;
+  {
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("UPDATE imagecalc.design SET training_images = $2, validation_images = $3, rejected_images = $4 WHERE id = $1",
+            {id_, static_cast<std::int64_t>(loaded_.training), static_cast<std::int64_t>(loaded_.validation), rejected_});
+  }
+  record.commit();
+}
+
+void Job::check_pictures() const {
+  if (loaded_.training < 2 || loaded_.validation < 1)
+    throw Error(Fault::invalid_argument, "there are " + std::to_string(loaded_.training) + " training and " +
+                    std::to_string(loaded_.validation) + " validation pictures (" + std::to_string(rejected_) + " could not be read)",
+                design_.split_column ? "The split column says train or validation." : "The table needs more pictures that can be read.");
+  for (std::uint32_t label = 0; label < design_.labels.size(); ++label)
+    if (!training_labels_.contains(label))
+      throw Error(Fault::invalid_argument, "label \"" + design_.labels[label] + "\" has no training picture",
+                  "Each label needs some among the training pictures.");
+}
+
+// ---- costs
+
+void Job::measure_costs() {
+  if (!candidates_.empty()) return;  // measured before an interruption
+  MeasureStorage request;
+  request.sample = kStorageSample;
+  request.compression_level = static_cast<std::uint32_t>(design_.compression_level);
+  tell("measuring storage", 0, kStorageSample, true);
+  const auto storage = trainer_->ask_for<StorageReply>(request, [&](const Progress& progress) {
+    tell("measuring storage", static_cast<int>(progress.step), static_cast<int>(progress.steps));
+  });
+  const LatencyFindings latency = measure_latency(design_, model_, model_hash_, sample_files_, storage.mean_bytes,
+                                                  [&](int step, int steps) { tell("measuring latency", step, steps); });
+  const std::vector<CandidateRow> rows = price(storage, latency);
+
+  Transaction transaction;
+  insert_candidates(id_, rows);
+  if (latency.rgb) {
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("UPDATE imagecalc.design SET jpeg_bytes = $2, jpeg_fetch_us = $3, jpeg_decode_us = $4, jpeg_transfer_us = $5, "
+            "jpeg_model_us = $6 WHERE id = $1", {id_, latency.mean_file_bytes, latency.rgb->fetch, latency.rgb->decode,
+                                                 latency.rgb->transfer, latency.rgb->model});
+  }
+  transaction.commit();
+  Transaction reload;
+  candidates_ = load_candidates(id_);
+  reload.commit();
+}
+
+std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyFindings& latency) const {
+  const std::vector<Format> formats = design_space(design_.size);
+  if (storage.mean_bytes.size() != formats.size() || storage.deviation.size() != formats.size())
+    throw Error(Fault::protocol, "the training runner measured another number of formats than there are");
+  std::set<Format> measured;
+  for (const LatencySample& sample : latency.samples) measured.insert(sample.format);
+  const LatencyModel model(latency.samples);
+  std::vector<CandidateRow> rows;
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    CandidateRow row;
+    row.format = formats[i];
+    row.bytes = storage.mean_bytes[i];
+    row.bytes_deviation = storage.deviation[i];
+    row.latency = model.predict(row.format, row.bytes);
+    row.latency_measured = measured.contains(row.format);
+    const auto refusal = latency.refusals.find(tensor_size({.rgb = false, .rgb_size = 0, .format = row.format}));
+    if (refusal != latency.refusals.end()) row.refusal = refusal->second;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+// ---- trials
+
+[[noreturn]] void throw_no_candidate(const Design& design, const std::vector<CandidateRow>& candidates) {
+  double fastest = 0, smallest = 0;
+  for (const CandidateRow& row : candidates) {
+    if (row.refusal) continue;
+    fastest = fastest == 0 ? row.latency.total() : std::min(fastest, row.latency.total());
+    smallest = smallest == 0 ? row.bytes : std::min(smallest, row.bytes);
+  }
+  throw Error(Fault::invalid_argument, "no format meets the budgets",
+              "On this machine the fastest takes " + std::to_string(static_cast<int>(fastest)) + " us an image, the smallest " +
+                  std::to_string(static_cast<int>(smallest)) + " bytes, at size " + std::to_string(design.size) + ".");
+}
+
+void Job::search() {
+  while (true) {
+    const Search search(search_candidates(candidates_), design_.search, design_.budgets);
+    if (search.trainable() == 0) throw_no_candidate(design_, candidates_);
+    const std::optional<TrialPlan> plan = search.next(search_trials(trials_));
+    if (!plan) return conclude(search);
+    trials_to_go_ = std::max(1, search.planned_trials() - static_cast<int>(trials_.size()));
+    run_trial(*plan);
+  }
+}
+
+std::string describe(const TrialPlan& plan, const std::vector<CandidateRow>& candidates) {
+  if (plan.kind == TrialKind::reference) return "training on RGB";
+  const std::string format = to_string(candidates[*plan.candidate].format);
+  return (plan.kind == TrialKind::final ? "final training of " : "trying ") + format;
+}
+
+// Trains, and commits what came of it.
+void Job::run_trial(const TrialPlan& plan) {
+  const int number = static_cast<int>(trials_.size()) + 1;
+  const std::string phase = describe(plan, candidates_);
+  tell("trial " + std::to_string(number) + ", " + phase, 0, std::nullopt, true);
+
+  TrialRow row;
+  row.trial = {number, plan.kind, plan.candidate, 0};
+  row.parent = plan.parent;
+  row.epochs = plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs;
+  Train request;
+  if (plan.candidate) row.format = request.input.format = candidates_[*plan.candidate].format;
+  else request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
+  request.epochs = static_cast<std::uint32_t>(row.epochs);
+  request.seed = mix(design_.seed, static_cast<std::uint64_t>(number));
+  if (plan.parent) {
+    Transaction transaction;
+    request.start_from = load_weights(id_, *plan.parent);
+    transaction.commit();
+  }
+
+  TrainReply reply;
+  try {
+    reply = trainer_->ask_for<TrainReply>(request, [&](const Progress& progress) {
+      tell("trial " + std::to_string(number) + ", " + phase + ", epoch", static_cast<int>(progress.step),
+           static_cast<int>(progress.steps));
+    });
+  } catch (const Error& error) {
+    // A tensor size that the model turns out to refuse: those formats are out, the search goes on.
+    if (error.fault() != Fault::bad_model || !row.format || plan.kind == TrialKind::final) throw;
+    const TensorSize size = tensor_size({.rgb = false, .rgb_size = 0, .format = *row.format});
+    std::vector<Format> refused;
+    for (CandidateRow& candidate : candidates_) {
+      if (tensor_size({.rgb = false, .rgb_size = 0, .format = candidate.format}) != size) continue;
+      candidate.refusal = error.what();
+      refused.push_back(candidate.format);
+    }
+    Transaction transaction;
+    refuse_candidates(id_, refused, error.what());
+    transaction.commit();
+    return;
+  }
+  row.trial.accuracy = reply.accuracy;
+  row.loss = reply.loss;
+  row.seconds = reply.seconds;
+  row.normalisation = reply.normalisation;
+  Transaction transaction;
+  insert_trial(id_, row, reply.weights);
+  transaction.commit();
+  trials_.push_back(row);
+}
+
+// ---- the end
+
+const TrialRow* find_trial(const std::vector<TrialRow>& trials, TrialKind kind) {
+  const auto found = std::find_if(trials.begin(), trials.end(), [&](const TrialRow& row) { return row.trial.kind == kind; });
+  return found == trials.end() ? nullptr : &*found;
+}
+
+void register_trial(const Design& design, const TrialRow& trial, const std::string& name, const ModelInput& input) {
+  const Blob weights = load_weights(design.id, trial.trial.number);
+  Model model;
+  model.name = name;
+  model.hash = hash_model(weights);
+  model.input = input;
+  model.normalisation = trial.normalisation;
+  model.labels = design.labels;
+  insert_model(model, design.owner, weights, design.id);
+}
+
+// The final trial's weights, and the best of each sampled bucket: enough to train on from any of them.
+std::vector<int> weights_to_keep(const Search& search, const std::vector<TrialRow>& trials) {
+  std::map<int, const TrialRow*> best;
+  std::vector<int> kept;
+  for (const TrialRow& row : trials) {
+    if (row.trial.kind == TrialKind::final) kept.push_back(row.trial.number);
+    if (!row.trial.candidate || row.trial.kind == TrialKind::final) continue;
+    const std::optional<int> bucket = search.bucket(*row.trial.candidate);
+    if (!bucket) continue;
+    const TrialRow*& place = best[*bucket];
+    if (!place || row.trial.accuracy > place->trial.accuracy) place = &row;
+  }
+  for (const auto& [bucket, row] : best) kept.push_back(row->trial.number);
+  return kept;
+}
+
+// Registers the models and says done, in one transaction.
+void Job::conclude(const Search& search) {
+  const TrialRow* final_trial = find_trial(trials_, TrialKind::final);
+  const TrialRow* reference = find_trial(trials_, TrialKind::reference);
+  if (!final_trial) {
+    const std::string loss = reference ? ", which reached " + std::to_string(reference->trial.accuracy) : "";
+    throw Error(Fault::invalid_argument, "no format that was tried keeps within max_accuracy_loss of the model on RGB" + loss,
+                "SELECT * FROM ic_trials(" + std::to_string(id_) + ") shows what was reached. Allow more loss, latency or storage, or "
+                "more epochs.");
+  }
+  Transaction transaction;
+  register_trial(design_, *final_trial, design_.model_name, {.rgb = false, .rgb_size = 0, .format = *final_trial->format});
+  if (reference)
+    register_trial(design_, *reference, design_.model_name + "_rgb", {.rgb = true, .rgb_size = design_.size, .format = {}});
+  delete_weights_except(id_, weights_to_keep(search, trials_));
+  {
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("UPDATE imagecalc.design SET state = 'done', phase = 'done', step = NULL, steps = NULL, eta = NULL, error = NULL, "
+            "chosen = $2::int, model = $3, finished_at = clock_timestamp() WHERE id = $1",
+            {id_, static_cast<std::int64_t>(pack(*final_trial->format)), design_.model_name});
+  }
+  transaction.commit();
+}
+
+void Job::run() {
+  begin();
+  load_pictures();
+  measure_costs();
+  search();
+}
+
+// ---- the process
+
+// Says truthfully how a design ended that did not end well.
+void record_failure(std::int64_t id, const ErrorReport& report) {
+  const bool cancelled = report.postgres_error ? report.postgres_error->sqlerrcode == ERRCODE_QUERY_CANCELED
+                                               : report.fault == Fault::cancelled;
+  std::string message = report.postgres_error ? report.postgres_error->message : report.message;
+  const char* hint = report.postgres_error ? report.postgres_error->hint : report.hint;
+  if (hint && *hint) message += std::string(". ") + hint;
+  QueryCancelPending = false;
+  Transaction transaction;
+  {
+    SqlScope sql(SqlScope::As::owner);
+    sql.run("UPDATE imagecalc.design SET state = $2, error = $3, eta = NULL, finished_at = clock_timestamp() WHERE id = $1",
+            {id, cancelled ? "cancelled" : "failed", cancelled ? std::nullopt : std::optional(message)});
+  }
+  transaction.commit();
+  if (cancelled) return;
+  const char* text = message.c_str();
+  pg([&] { ereport(LOG, (errmsg("imagecalc design %lld failed: %s", static_cast<long long>(id), text))); });
+}
+
+// The design's row is there once the transaction that made it has committed.
+void wait_for_caller(TransactionId caller) {
+  Transaction transaction;
+  pg([&] { XactLockTableWait(caller, nullptr, nullptr, XLTW_None); });
+  transaction.commit();
+}
+
+void work(const Errand& errand) {
+  wait_for_caller(errand.caller);
+  Job job(errand.design);
+  if (!job.claim()) return;
+  ErrorReport report;
+  try {
+    job.run();
+    return;
+  } catch (...) {
+    report = describe_exception();
+  }
+  record_failure(errand.design, report);
+}
+
+}  // namespace
+
+void imagecalc::start_design_worker(std::int64_t design) {
+  const Errand errand{MyDatabaseId, pg([] { return GetTopTransactionId(); }), design};
+  BackgroundWorker worker{};
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+  worker.bgw_restart_time = BGW_NEVER_RESTART;  // ic_resume does it, when somebody wants it
+  strlcpy(worker.bgw_library_name, "imagecalc", BGW_MAXLEN);
+  strlcpy(worker.bgw_function_name, "imagecalc_design_main", BGW_MAXLEN);
+  snprintf(worker.bgw_name, BGW_MAXLEN, "imagecalc design %lld", static_cast<long long>(design));
+  strlcpy(worker.bgw_type, "imagecalc design", BGW_MAXLEN);
+  std::memcpy(worker.bgw_extra, &errand, sizeof errand);
+  if (!pg([&] { return RegisterDynamicBackgroundWorker(&worker, nullptr); }))
+    throw Error(Fault::unavailable, "no background worker slot is free for the design",
+                "Raise max_worker_processes, or wait until another worker ends.");
+}
+
+void imagecalc_design_main(Datum) {
+  Errand errand;
+  std::memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof errand);
+  pqsignal(SIGINT, StatementCancelHandler);
+  pqsignal(SIGTERM, die);
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  BackgroundWorkerUnblockSignals();
+  BackgroundWorkerInitializeConnectionByOid(errand.database, InvalidOid, 0);
+  pgstat_report_appname(MyBgworkerEntry->bgw_name);
+  // The same rows in the same order at every run.
+  SetConfigOption("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION);
+  SetConfigOption("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION);
+  wall([&] { work(errand); });
+}

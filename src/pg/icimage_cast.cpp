@@ -1,0 +1,85 @@
+// icimage: casts from picture files, between formats, and back to a picture file.
+#include "pg/datum.h"
+#include "pg/icimage.h"
+#include "pg/settings.h"
+#include "pg/wall.h"
+
+using namespace imagecalc;
+
+namespace {
+
+constexpr int kCastQuality = 90;  // of the JPEG that icimage -> bytea gives
+
+}  // namespace
+
+namespace imagecalc {
+
+std::vector<std::uint8_t> encode_file(Bytes file, const Format& format) {
+  const BackendInterrupt interrupt;
+  const Picture picture = read_picture(file, current_limits(), interrupt);
+  return write_value(encode(picture, format, interrupt), setting_compression_level);
+}
+
+void refuse_format(const Format& have, const Format& want) {
+  const std::string wanted = to_string(want);
+  throw Error(Fault::wrong_format, "value has format " + to_string(have) + " but " + wanted + " is needed",
+              "Cast it, which encodes it again and may lose detail: value::icimage('" + wanted + "').");
+}
+
+}  // namespace imagecalc
+
+// bytea -> icimage(format). Assignment cast: the format is the column's.
+IC_FUNCTION(icimage_from_bytea) {
+  const struct varlena* file = PG_GETARG_VARLENA_PP(0);
+  const std::optional<Format> format = typmod_format(PG_GETARG_INT32(1));
+  if (!format)
+    throw Error(Fault::invalid_argument, "cannot encode a picture without a format",
+                "Name one: column icimage('1x1/b32/k6/q50@256'), or a cast to it.");
+  return bytes_datum(encode_file(varlena_bytes(file), *format));
+}
+
+// icimage -> icimage(format): an assignment insists on the format, an explicit cast encodes again.
+IC_FUNCTION(icimage_coerce) {
+  struct varlena* value = PG_GETARG_VARLENA_PP(0);
+  const std::optional<Format> format = typmod_format(PG_GETARG_INT32(1));
+  const bool is_explicit = PG_GETARG_BOOL(2);
+  if (!format) return PointerGetDatum(value);
+
+  const Format have = read_value_header(varlena_bytes(value), current_limits()).format;
+  if (have == *format) return PointerGetDatum(value);
+  if (!is_explicit) refuse_format(have, *format);
+
+  const BackendInterrupt interrupt;
+  const Coefficients old = read_value(varlena_bytes(value), current_limits());
+  Coefficients encoded = encode(rebuild(old, interrupt), *format, interrupt);
+  encoded.source_width = old.source_width;
+  encoded.source_height = old.source_height;
+  return bytes_datum(write_value(encoded, setting_compression_level));
+}
+
+namespace {
+
+Datum to_jpeg(const struct varlena* value, int quality) {
+  const BackendInterrupt interrupt;
+  const Coefficients coefficients = read_value(varlena_bytes(value), current_limits());
+  return bytes_datum(write_jpeg(rebuild(coefficients, interrupt), quality));
+}
+
+}  // namespace
+
+IC_FUNCTION(icimage_to_bytea) { return to_jpeg(PG_GETARG_VARLENA_PP(0), kCastQuality); }
+
+IC_FUNCTION(ic_to_jpeg) {
+  const struct varlena* value = PG_GETARG_VARLENA_PP(0);
+  const int quality = PG_GETARG_INT32(1);
+  if (quality < 1 || quality > 100)
+    throw Error(Fault::invalid_argument, "JPEG quality " + std::to_string(quality) + " is out of range",
+                "Choose a quality from 1 to 100.");
+  return to_jpeg(value, quality);
+}
+
+IC_FUNCTION(ic_encode) {
+  const struct varlena* file = PG_GETARG_VARLENA_PP(0);
+  const text* format = PG_GETARG_TEXT_PP(1);
+  return bytes_datum(encode_file(varlena_bytes(file), parse_format(text_view(format))));
+}

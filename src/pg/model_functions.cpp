@@ -1,0 +1,249 @@
+// ic_import_model, ic_drop_model, ic_infer, ic_scores, ic_topk.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "codec/tensor.h"
+#include "pg/datum.h"
+#include "pg/icimage.h"
+#include "pg/model_catalog.h"
+#include "pg/settings.h"
+
+using namespace imagecalc;
+
+namespace {
+
+// ---- arguments that may be NULL: read before any C++ object lives
+
+struct ImportArguments {
+  const text* name;
+  const struct varlena* model;  // a path, or bytes
+  ArrayType* labels;
+  const text* input;
+  ArrayType* mean;
+  ArrayType* deviation;
+};
+
+ImportArguments import_arguments(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
+    throw Error(Fault::invalid_argument, "name, model and input of ic_import_model must not be NULL");
+  return {PG_GETARG_TEXT_PP(0),
+          PG_GETARG_VARLENA_PP(1),
+          PG_ARGISNULL(2) ? nullptr : PG_GETARG_ARRAYTYPE_P(2),
+          PG_GETARG_TEXT_PP(3),
+          PG_ARGISNULL(4) ? nullptr : PG_GETARG_ARRAYTYPE_P(4),
+          PG_ARGISNULL(5) ? nullptr : PG_GETARG_ARRAYTYPE_P(5)};
+}
+
+std::vector<std::string> text_array(ArrayType* array) {
+  Datum* elements;
+  bool* nulls;
+  int count;
+  pg([&] { deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count); });
+  std::vector<std::string> texts;
+  for (int i = 0; i < count; ++i) {
+    if (nulls[i]) throw Error(Fault::invalid_argument, "a label must not be NULL");
+    const text* element = pg([&] { return DatumGetTextPP(elements[i]); });
+    texts.emplace_back(text_view(element));
+  }
+  return texts;
+}
+
+std::array<float, 3> triple(ArrayType* array, const char* what, std::array<float, 3> otherwise) {
+  if (!array) return otherwise;
+  if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 3 || ARR_HASNULL(array))
+    throw Error(Fault::invalid_argument, std::string(what) + " must have three numbers", "Give one for each channel.");
+  std::array<float, 3> values;
+  std::copy_n(reinterpret_cast<const float*>(ARR_DATA_PTR(array)), 3, values.begin());
+  return values;
+}
+
+Normalisation normalisation(const ImportArguments& arguments, const ModelInput& input) {
+  // Of ImageNet's pictures: what torchvision's models expect.
+  constexpr std::array<float, 3> kImageNetMean{0.485f, 0.456f, 0.406f}, kImageNetDeviation{0.229f, 0.224f, 0.225f};
+  const Normalisation usual = input.rgb ? Normalisation{kImageNetMean, kImageNetDeviation} : Normalisation{};
+  const Normalisation given{triple(arguments.mean, "mean", usual.mean), triple(arguments.deviation, "deviation", usual.deviation)};
+  for (const float deviation : given.deviation)
+    if (!(deviation > 0)) throw Error(Fault::invalid_argument, "deviation must be greater than 0");
+  return given;
+}
+
+// Loads the model in the runner, runs it once on a tensor of its size, and checks that the labels are as many as its outputs.
+void check_model(Model& model, Blob bytes) {
+  // A native-size format fixes no tensor size; one block row of a small picture shows the number of outputs.
+  const bool native = !model.input.rgb && model.input.format.size == 0;
+  TensorSize size{};
+  if (native) {
+    const Geometry shape = geometry(model.input.format, 256, 256);
+    size = {shape.tensor_height, shape.tensor_width};
+  } else {
+    size = tensor_size(model.input);
+  }
+  InspectModel request;
+  request.bytes = std::move(bytes);
+  request.shapes = {{static_cast<std::uint32_t>(size.height), static_cast<std::uint32_t>(size.width)}};
+  const auto reply = ask_runner_for<InspectReply>(request);
+  const InspectReply::Shape& shape = reply.shapes.at(0);
+  if (shape.outputs == 0)
+    throw Error(Fault::bad_model, "the model refuses a tensor of 3x" + std::to_string(size.height) + "x" + std::to_string(size.width) +
+                    ": " + shape.refusal, "Name the input that it reads: input => 'rgb@SIZE' or a format.");
+  if (model.labels.empty())
+    for (std::uint32_t i = 0; i < shape.outputs; ++i) model.labels.push_back(std::to_string(i));
+  if (model.labels.size() != shape.outputs)
+    throw Error(Fault::invalid_argument, std::to_string(model.labels.size()) + " labels are given but the model has " +
+                    std::to_string(shape.outputs) + " outputs", "Give one label for each output, in order.");
+}
+
+void import_model(const ImportArguments& arguments, const std::string& name, const Blob& bytes) {
+  if (name.empty()) throw Error(Fault::invalid_argument, "a model's name must not be empty");
+  if (bytes.size() > kMaxModelBytes)
+    throw Error(Fault::limit_exceeded, "the model has " + std::to_string(bytes.size()) + " bytes, more than 400 MB");
+  Model model;
+  model.name = name;
+  model.input = parse_model_input(text_view(arguments.input));
+  model.normalisation = normalisation(arguments, model.input);
+  model.hash = hash_model(bytes);
+  if (arguments.labels) model.labels = text_array(arguments.labels);
+  check_model(model, bytes);
+  insert_model(model, role_name(GetUserId()), bytes, std::nullopt);
+}
+
+// ---- inference
+
+struct Scored {
+  Model model;
+  std::vector<float> scores;  // one a label, as the model gave them
+};
+
+Scored score(const text* model_name, const struct varlena* image, InferItem::Kind kind) {
+  Scored result;
+  result.model = find_model(std::string(text_view(model_name)));
+  const Model& model = result.model;
+  const Bytes bytes = varlena_bytes(image);
+  if (kind == InferItem::Kind::value) {
+    const Format have = read_value_header(bytes, current_limits()).format;
+    if (model.input.rgb)
+      throw Error(Fault::wrong_format, "model \"" + model.name + "\" reads RGB pictures, not icimage values",
+                  "Give it the JPEG as bytea, or design a model for icimage with ic_design.");
+    if (have != model.input.format) refuse_format(have, model.input.format);
+  }
+  InferRequest request;
+  request.model = model.hash;
+  request.input = model.input;
+  request.normalisation = model.normalisation;
+  request.max_pixels = setting_max_pixels;
+  request.items.push_back({kind, Blob(bytes.begin(), bytes.end())});
+  InferReply reply = infer(request, [&] { return read_model_bytes(model.name); });
+  if (reply.scores.size() != model.labels.size())
+    throw Error(Fault::bad_model, "model \"" + model.name + "\" gave " + std::to_string(reply.scores.size()) + " scores for " +
+                    std::to_string(model.labels.size()) + " labels");
+  result.scores = std::move(reply.scores);
+  return result;
+}
+
+std::vector<float> softmax(std::vector<float> scores) {
+  const float top = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (float& score : scores) sum += score = std::exp(score - top);
+  for (float& score : scores) score = static_cast<float>(score / sum);
+  return scores;
+}
+
+Datum best_label(const Scored& scored) {
+  const auto best = std::max_element(scored.scores.begin(), scored.scores.end()) - scored.scores.begin();
+  return text_datum(scored.model.labels[static_cast<std::size_t>(best)]);
+}
+
+Datum probabilities(const Scored& scored) {
+  const std::vector<float> values = softmax(scored.scores);
+  auto* elements = static_cast<Datum*>(allocate(values.size() * sizeof(Datum)));
+  std::transform(values.begin(), values.end(), elements, [](float value) { return Float4GetDatum(value); });
+  const int count = static_cast<int>(values.size());
+  return PointerGetDatum(pg([&] { return construct_array(elements, count, FLOAT4OID, sizeof(float), true, TYPALIGN_INT); }));
+}
+
+Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
+  const text* name = PG_GETARG_TEXT_PP(0);
+  const struct varlena* image = PG_GETARG_VARLENA_PP(1);
+  const int count = PG_GETARG_INT32(2);
+  InitMaterializedSRF(fcinfo, 0);
+  if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1");
+
+  const Scored scored = score(name, image, kind);
+  const std::vector<float> values = softmax(scored.scores);
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
+  order.resize(std::min(order.size(), static_cast<std::size_t>(count)));
+
+  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  for (const std::size_t index : order) {
+    Datum row[2] = {text_datum(scored.model.labels[index]), Float4GetDatum(values[index])};
+    bool nulls[2] = {};
+    pg([&] { tuplestore_putvalues(result->setResult, result->setDesc, row, nulls); });
+  }
+  return Datum{0};
+}
+
+}  // namespace
+
+IC_FUNCTION(ic_import_model_file) {
+  const ImportArguments arguments = import_arguments(fcinfo);
+  const std::string path(text_view(reinterpret_cast<const text*>(arguments.model)));
+  import_model(arguments, std::string(text_view(arguments.name)), read_model_file(path));
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_import_model_bytes) {
+  const ImportArguments arguments = import_arguments(fcinfo);
+  const Oid table = get_relname_relid("model", get_namespace_oid("imagecalc", false));
+  if (pg_class_aclcheck(table, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to import a model"),
+                    errhint("TorchScript is code. Grant INSERT on imagecalc.model to roles that are trusted with it.")));
+  const Bytes bytes = varlena_bytes(arguments.model);
+  import_model(arguments, std::string(text_view(arguments.name)), Blob(bytes.begin(), bytes.end()));
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_drop_model) {
+  const text* argument = PG_GETARG_TEXT_PP(0);
+  const std::string name(text_view(argument));
+  std::string owner;
+  {
+    SqlScope sql(SqlScope::As::owner);
+    const Rows rows = sql.run("SELECT owner FROM imagecalc.model WHERE name = $1", {name});
+    if (rows.empty()) throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist");
+    owner = rows[0].text(0);
+  }
+  if (!may_act_as(owner)) {
+    const char* shown = name.c_str();
+    pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown))); });
+  }
+  SqlScope sql(SqlScope::As::owner);
+  sql.run("DELETE FROM imagecalc.model WHERE name = $1", {name});
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_infer_value) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  return best_label(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::value));
+}
+
+IC_FUNCTION(ic_infer_picture) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  return best_label(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::picture));
+}
+
+IC_FUNCTION(ic_scores_value) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  return probabilities(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::value));
+}
+
+IC_FUNCTION(ic_scores_picture) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  return probabilities(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::picture));
+}
+
+IC_FUNCTION(ic_topk_value) { return top(fcinfo, InferItem::Kind::value); }
+
+IC_FUNCTION(ic_topk_picture) { return top(fcinfo, InferItem::Kind::picture); }

@@ -1,0 +1,47 @@
+// The module's magic and its settings.
+#include <thread>
+
+#include "codec/value.h"
+#include "pg/postgres_api.h"
+#include "pg/settings.h"
+
+extern "C" {
+PG_MODULE_MAGIC;
+PGDLLEXPORT void _PG_init(void);
+}
+
+namespace imagecalc {
+
+int setting_max_pixels = 100'000'000;
+int setting_compression_level = kDefaultCompressionLevel;
+int setting_runner_threads = 0;
+int setting_trainer_threads = 0;
+
+Limits current_limits() {
+  Limits limits;
+  limits.max_pixels = setting_max_pixels;
+  return limits;
+}
+
+int resolve_threads(int setting) {
+  if (setting > 0) return setting;
+  const unsigned cores = std::thread::hardware_concurrency();
+  return cores > 0 ? static_cast<int>(cores) : 1;
+}
+
+}  // namespace imagecalc
+
+void _PG_init(void) {
+  using namespace imagecalc;
+  DefineCustomIntVariable("imagecalc.max_pixels", "Largest picture that is decoded, in pixels.",
+                          "A picture whose header claims more is refused before memory is asked for.", &setting_max_pixels,
+                          100'000'000, 1, INT_MAX, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.compression_level", "Effort of compressing icimage values.",
+                          "It changes their size, never the coefficients.", &setting_compression_level,
+                          kDefaultCompressionLevel, 1, 19, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.runner_threads", "Threads of the serving runner; 0 is one a core.", nullptr,
+                          &setting_runner_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
+                          &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  MarkGUCPrefixReserved("imagecalc");
+}

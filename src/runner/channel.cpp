@@ -1,0 +1,96 @@
+#include "runner/channel.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <string>
+
+namespace imagecalc {
+
+namespace {
+
+// How much memory a message may ask for before its bytes arrive.
+constexpr std::size_t kReadStep = 1 << 20;
+
+}  // namespace
+
+bool Channel::read_all(std::uint8_t* data, std::size_t size) {
+  while (size > 0) {
+    ssize_t got = ::read(in_, data, size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    data += got;
+    size -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+std::optional<Message> Channel::receive() {
+  std::uint8_t bytes[kFrameHeaderSize];
+  if (!read_all(bytes, sizeof bytes)) return std::nullopt;
+  FrameHeader header = decode_frame_header(bytes);
+  Blob body;
+  while (body.size() < header.body_size) {
+    std::size_t got = body.size();
+    body.resize(std::min<std::size_t>(header.body_size, std::max(2 * got, kReadStep)));
+    if (!read_all(body.data() + got, body.size() - got)) return std::nullopt;
+  }
+  return decode_body(header, body);
+}
+
+void Channel::send(const Message& message) {
+  Blob frame = encode_frame(message);
+  for (std::size_t sent = 0; sent < frame.size();) {
+    ssize_t count = ::write(out_, frame.data() + sent, frame.size() - sent);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw Error(Fault::unavailable, "the other side has closed the connection");
+    sent += static_cast<std::size_t>(count);
+  }
+}
+
+bool Channel::greet() {
+  auto message = receive();
+  if (!message) return false;
+  auto* hello = std::get_if<Hello>(&*message);
+  bool welcome = hello && hello->version == kProtocolVersion;
+  if (welcome) {
+    send(Done{});
+  } else {
+    send(Failure{Fault::protocol, -1, "imagecalc-runner is of another version than the extension",
+                 "Restart the server after an upgrade of the extension."});
+  }
+  return welcome;
+}
+
+bool HangUp::requested() const noexcept {
+  auto now = std::chrono::steady_clock::now();
+  if (gone_ || now < next_look_.load()) return gone_;
+  next_look_ = now + std::chrono::milliseconds(5);
+  pollfd state{.fd = fd_, .events = POLLRDHUP, .revents = 0};
+  if (::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL))) gone_ = true;
+  return gone_;
+}
+
+Failure current_failure(std::int32_t item) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.fault(), item, error.what(), error.hint()};
+  } catch (const std::bad_alloc&) {
+    return {Fault::out_of_memory, item, "imagecalc-runner is out of memory", "Use smaller pictures, batches or models."};
+  } catch (const std::exception& error) {
+    return {Fault::internal, item, std::string("imagecalc-runner failed: ") + error.what(), {}};
+  } catch (...) {
+    return {Fault::internal, item, "imagecalc-runner failed for an unknown reason", {}};
+  }
+}
+
+void log_line(std::string_view text) {
+  std::string line = "imagecalc-runner: " + std::string(text) + "\n";
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace imagecalc

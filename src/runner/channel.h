@@ -1,0 +1,49 @@
+// Messages over file descriptors, and what every part of the runner needs beside them.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "protocol/messages.h"
+
+namespace imagecalc {
+
+// A pair of file descriptors that it does not own; both may be the same socket.
+class Channel {
+ public:
+  Channel(int in, int out) : in_(in), out_(out) {}
+
+  // Waits for a whole message; nothing at the end of the stream. Throws Error(protocol).
+  std::optional<Message> receive();
+  // Throws Error(unavailable) when the other side has gone.
+  void send(const Message& message);
+  // Answers the Hello that opens a conversation; false where there is nothing more to say.
+  bool greet();
+
+ private:
+  bool read_all(std::uint8_t* data, std::size_t size);
+
+  int in_, out_;
+};
+
+// Requested once the other side of a pipe or socket has closed it. Cheap: it looks at most every few milliseconds.
+class HangUp : public Interrupt {
+ public:
+  explicit HangUp(int fd) : fd_(fd) {}
+  bool requested() const noexcept override;
+
+ private:
+  int fd_;
+  mutable std::atomic<bool> gone_ = false;
+  mutable std::atomic<std::chrono::steady_clock::time_point> next_look_{};
+};
+
+// The exception being handled, as a message to the other side.
+Failure current_failure(std::int32_t item = -1);
+
+// One line on standard error.
+void log_line(std::string_view text);
+
+}  // namespace imagecalc

@@ -1,0 +1,41 @@
+// TorchScript modules, and the errors that LibTorch throws, in the terms of this project. Shared by inference and training.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <torch/script.h>
+
+#include "protocol/messages.h"
+
+namespace imagecalc {
+
+inline constexpr std::size_t kMaxModelSize = 400u << 20;
+
+// The line of a LibTorch error that tells a user what was wrong: without stack traces and places in source files.
+std::string torch_message(std::string_view what);
+
+// The exception being handled, as an Error: what LibTorch threw is Error(bad_model, "context: its message").
+[[noreturn]] void rethrow_as_bad_model(const char* context);
+
+// Runs code that calls LibTorch.
+template <typename Function>
+auto guard_torch(const char* context, Function&& function) {
+  try {
+    return function();
+  } catch (...) {
+    rethrow_as_bad_model(context);
+  }
+}
+
+// In evaluation mode.
+torch::jit::Module load_module(std::span<const std::uint8_t> bytes);
+
+// How many numbers can be trained.
+std::uint64_t trainable_parameters(const torch::jit::Module& module);
+
+// The scores of a batch, [images][outputs]. Throws Error(bad_model) where the model fails or gives something else.
+at::Tensor forward(torch::jit::Module& module, const at::Tensor& batch);
+
+}  // namespace imagecalc

@@ -1,0 +1,131 @@
+// imagecalc-runner: the process that runs and trains models, apart from the database server.
+//
+//   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]
+//   imagecalc-runner --train        messages on standard input and output
+//
+// Whoever starts it should set OMP_WAIT_POLICY=PASSIVE.
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "runner/channel.h"
+#include "runner/server.h"
+#include "runner/train/trainer.h"
+
+namespace {
+
+using namespace imagecalc;
+
+constexpr char kUsage[] =
+    "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
+    "       imagecalc-runner --train\n";
+
+enum class Mode { none, serve, train };
+
+struct Options {
+  Mode mode = Mode::none;
+  ServeOptions serve;
+};
+
+template <typename T>
+bool parse_number(const char* text, T smallest, T largest, T& number) {
+  const char* end = text + std::strlen(text);
+  auto [stop, error] = std::from_chars(text, end, number);
+  return error == std::errc() && stop == end && number >= smallest && number <= largest;
+}
+
+bool parse_options(int argc, char** argv, Options& options) {
+  static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},          {"train", no_argument, nullptr, 't'},
+                                    {"socket", required_argument, nullptr, 's'},   {"lifeline", required_argument, nullptr, 'l'},
+                                    {"threads", required_argument, nullptr, 'n'},  {"cache-bytes", required_argument, nullptr, 'c'},
+                                    {nullptr, 0, nullptr, 0}};
+  ServeOptions& serve = options.serve;
+  for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
+    bool good = true;
+    switch (code) {
+      case 'v': options.mode = Mode::serve; break;
+      case 't': options.mode = Mode::train; break;
+      case 's': serve.socket_path = optarg; break;
+      case 'l': good = parse_number(optarg, 0, 1 << 20, serve.lifeline); break;
+      case 'n': good = parse_number(optarg, 1, 1024, serve.threads); break;
+      case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
+      default: good = false;
+    }
+    if (!good) return false;
+  }
+  if (optind != argc || options.mode == Mode::none) return false;
+  return options.mode == Mode::train || (!serve.socket_path.empty() && serve.lifeline >= 0);
+}
+
+int g_stop_fd = -1;
+
+extern "C" void request_stop(int) {
+  int saved = errno;
+  std::uint64_t one = 1;
+  [[maybe_unused]] ssize_t written = ::write(g_stop_fd, &one, sizeof one);
+  errno = saved;
+}
+
+// Ends with the parent, takes its SIGTERM as a wish, and is the first to go when memory runs out.
+void become_helper() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); fd >= 0) {
+    [[maybe_unused]] ssize_t written = ::write(fd, "900", 3);
+    ::close(fd);
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// Idle OpenMP threads must sleep: where other processes want the cores, threads that spin make a model 20 times as slow. The
+// library looks at its environment once, before main, so a caller that has not set this costs a second start.
+void let_idle_threads_sleep(char** argv) {
+  if (::getenv("OMP_WAIT_POLICY")) return;
+  ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+  ::execv("/proc/self/exe", argv);
+  log_line("could not start again with OMP_WAIT_POLICY=PASSIVE: models may be slow");
+}
+
+void serve_until_stopped(const ServeOptions& options) {
+  g_stop_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  struct sigaction action {};
+  action.sa_handler = request_stop;
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGINT, &action, nullptr);
+  serve(options, g_stop_fd);
+}
+
+// Messages keep the standard output for themselves: what libraries print goes to standard error.
+void train_on_standard_streams() {
+  int out = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  ::dup2(STDERR_FILENO, STDOUT_FILENO);
+  train(STDIN_FILENO, out);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  if (!parse_options(argc, argv, options)) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  let_idle_threads_sleep(argv);
+  become_helper();
+  int status = 0;
+  try {
+    options.mode == Mode::serve ? serve_until_stopped(options.serve) : train_on_standard_streams();
+  } catch (const std::exception& error) {
+    log_line(error.what());
+    status = 1;
+  }
+  // LibTorch's static destructors crash, and connections may still be busy.
+  ::_exit(status);
+}

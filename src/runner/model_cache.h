@@ -1,0 +1,49 @@
+// The models that the runner holds, by the hash of their bytes, shared by all connections.
+#pragma once
+
+#include <cstddef>
+#include <future>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "runner/engine/engine.h"
+
+namespace imagecalc {
+
+class ModelCache {
+ public:
+  // The models least recently used go once all together exceed byte_cap, measured by their files; the last one stays.
+  ModelCache(Engine& engine, std::size_t byte_cap) : engine_(engine), byte_cap_(byte_cap) {}
+
+  // Nothing where the model must be sent first. Waits where it is being loaded just now.
+  std::shared_ptr<Model> find(const ModelHash& hash);
+
+  // Loads it unless it is there; however many ask at once, one of them does the work and all get its Error.
+  // Throws Error(bad_model), also where the bytes do not have that hash.
+  void load(const ModelHash& hash, std::span<const std::uint8_t> bytes);
+
+ private:
+  using Loading = std::shared_future<std::shared_ptr<Model>>;
+  struct Entry {
+    ModelHash hash;
+    Loading model;
+    std::size_t memory = 0;  // 0 while it is being loaded
+  };
+  using Entries = std::list<Entry>;  // most recently used first
+
+  Entries::iterator touch(const ModelHash& hash);
+  void finish(const ModelHash& hash, std::size_t memory);
+  void forget(const ModelHash& hash);
+
+  Engine& engine_;
+  const std::size_t byte_cap_;
+  std::mutex mutex_;
+  Entries entries_;
+  std::map<ModelHash, Entries::iterator> index_;
+  std::size_t memory_ = 0;
+};
+
+}  // namespace imagecalc

@@ -1,0 +1,240 @@
+#include "runner/train/training.h"
+
+#include <chrono>
+#include <cmath>
+#include <future>
+#include <numbers>
+#include <numeric>
+#include <sstream>
+
+#include <ATen/Parallel.h>
+#include <torch/optim/sgd.h>
+
+#include "runner/engine/torch_module.h"
+#include "runner/train/parallel.h"
+#include "runner/train/tensors.h"
+
+namespace imagecalc {
+
+namespace {
+
+constexpr double kMomentum = 0.9;
+constexpr double kWeightDecay = 4e-5;
+constexpr std::size_t kNormalisationPictures = 256;
+
+// Pictures of a batch as the model reads them.
+struct Batch {
+  std::vector<float> samples;
+  std::vector<std::int64_t> labels;
+};
+
+// Prepares batches. Every picture's random numbers follow from seed, epoch and its place in the data set alone.
+class Loader {
+ public:
+  Loader(const ModelInput& input, const Normalisation& normalisation, std::uint32_t threads, std::uint64_t seed,
+         const Interrupt& interrupt)
+      : input_(input), normalisation_(normalisation), size_(tensor_size(input)), threads_(threads), seed_(seed),
+        interrupt_(interrupt) {}
+
+  Batch augmented(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, std::uint64_t epoch) const {
+    return prepare(samples, chosen, [&](std::size_t index) {
+      Random random{seed_, epoch, index};
+      return random_view(samples[index].picture, random);
+    });
+  }
+  Batch plain(const std::vector<Sample>& samples, std::span<const std::size_t> chosen) const {
+    return prepare(samples, chosen, [&](std::size_t index) { return whole_view(samples[index].picture); });
+  }
+
+  // The tensor shares the batch's memory.
+  at::Tensor tensor(Batch& batch) const {
+    std::int64_t shape[] = {static_cast<std::int64_t>(batch.labels.size()), 3, size_.height, size_.width};
+    return at::from_blob(batch.samples.data(), shape, at::kFloat);
+  }
+
+ private:
+  template <typename ChooseView>
+  Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, const ChooseView& choose_view) const {
+    std::size_t floats = std::size_t{3} * size_.height * size_.width;
+    Batch batch;
+    batch.samples.resize(chosen.size() * floats);
+    for (std::size_t index : chosen) batch.labels.push_back(samples[index].label);
+    parallel_for(chosen.size(), threads_, [&](std::size_t i) {
+      const Picture& picture = samples[chosen[i]].picture;
+      make_tensor(picture, choose_view(chosen[i]), input_, normalisation_, batch.samples.data() + i * floats, interrupt_);
+    });
+    return batch;
+  }
+
+  const ModelInput& input_;
+  const Normalisation normalisation_;
+  const TensorSize size_;
+  const std::uint32_t threads_;
+  const std::uint64_t seed_;
+  const Interrupt& interrupt_;
+};
+
+at::Tensor label_tensor(Batch& batch) {
+  return at::from_blob(batch.labels.data(), {static_cast<std::int64_t>(batch.labels.size())}, at::kLong);
+}
+
+// Indices 0..count-1 in an order that the seed and the epoch determine.
+std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed, std::uint64_t epoch) {
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Random random{seed, epoch};
+  for (std::size_t i = count; i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  return order;
+}
+
+// Up over the first 30 % of the steps, from a tenth, then down along a cosine.
+double one_cycle(double peak, std::size_t step, std::size_t steps) {
+  double at = (static_cast<double>(step) + 0.5) / static_cast<double>(steps);
+  constexpr double kUp = 0.3;
+  if (at < kUp) return peak * (0.1 + 0.9 * at / kUp);
+  return peak * 0.5 * (1 + std::cos(std::numbers::pi * (at - kUp) / (1 - kUp)));
+}
+
+class Training {
+ public:
+  Training(const TrainSetup& setup, const DataSet& data, const Train& request, const Interrupt& interrupt)
+      : setup_(setup), request_(request), data_(data), interrupt_(interrupt),
+        module_(load_module(request.start_from ? *request.start_from : setup.model)),
+        normalisation_(measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads,
+                                             interrupt)),
+        loader_(request.input, normalisation_, setup.threads, request.seed, interrupt),
+        batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
+        batches_(data.training().size() / batch_size_) {}
+
+  TrainReply run(const std::function<void(const Progress&)>& progress) {
+    auto start = std::chrono::steady_clock::now();
+    at::manual_seed(request_.seed);
+    guard_torch("the training failed", [&] { train(progress); });
+    TrainReply reply;
+    guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
+    reply.normalisation = normalisation_;
+    reply.weights = guard_torch("the trained model could not be saved", [&] { return save(); });
+    reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start).count();
+    return reply;
+  }
+
+ private:
+  void train(const std::function<void(const Progress&)>& progress) {
+    std::vector<at::Tensor> parameters;
+    for (const at::Tensor& parameter : module_.parameters()) parameters.push_back(parameter);
+    torch::optim::SGD optimizer(parameters,
+                                torch::optim::SGDOptions(setup_.learning_rate).momentum(kMomentum).weight_decay(kWeightDecay));
+    module_.train();
+    for (std::uint32_t epoch = 0; epoch < request_.epochs; ++epoch) {
+      double loss = train_epoch(epoch, optimizer);
+      progress({epoch + 1, request_.epochs, static_cast<float>(loss)});
+    }
+  }
+
+  // The mean loss. The next batch is prepared while this one trains.
+  double train_epoch(std::uint32_t epoch, torch::optim::SGD& optimizer) {
+    const std::vector<std::size_t> order = shuffled(data_.training().size(), request_.seed, epoch);
+    auto prepare = [&](std::size_t i) {
+      return loader_.augmented(data_.training(), std::span(order).subspan(i * batch_size_, batch_size_), epoch);
+    };
+    auto next = std::async(std::launch::async, prepare, 0);
+    double sum = 0;
+    for (std::size_t i = 0; i < batches_; ++i) {
+      Batch batch = next.get();
+      if (i + 1 < batches_) next = std::async(std::launch::async, prepare, i + 1);
+      set_learning_rate(optimizer, epoch * batches_ + i);
+      sum += step(batch, optimizer);
+      if (!std::isfinite(sum)) {
+        throw Error(Fault::bad_model, "training diverged in epoch " + std::to_string(epoch + 1) + ": the loss is not a finite number",
+                    "Use a lower learning_rate.");
+      }
+      interrupt_.check();
+    }
+    return sum / static_cast<double>(batches_);
+  }
+
+  void set_learning_rate(torch::optim::SGD& optimizer, std::size_t step) const {
+    double rate = setup_.one_cycle ? one_cycle(setup_.learning_rate, step, batches_ * request_.epochs) : setup_.learning_rate;
+    for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
+  }
+
+  double step(Batch& batch, torch::optim::SGD& optimizer) {
+    optimizer.zero_grad();
+    at::Tensor loss = at::cross_entropy_loss(scores_of(batch), label_tensor(batch));
+    loss.backward();
+    optimizer.step();
+    return loss.item<double>();
+  }
+
+  at::Tensor scores_of(Batch& batch) {
+    at::Tensor scores = forward(module_, loader_.tensor(batch));
+    if (scores.size(1) != setup_.classes) {
+      throw Error(Fault::bad_model,
+                  "the model gives " + std::to_string(scores.size(1)) + " scores, but the data has " +
+                      std::to_string(setup_.classes) + " classes",
+                  "Give the model's last layer as many outputs as there are distinct labels.");
+    }
+    return scores;
+  }
+
+  void evaluate(TrainReply& reply) {
+    at::NoGradGuard no_gradients;
+    module_.eval();
+    const std::vector<Sample>& samples = data_.validation();
+    std::vector<std::size_t> order(samples.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    double loss = 0;
+    std::int64_t correct = 0;
+    for (std::size_t i = 0; i < order.size(); i += setup_.batch_size) {
+      interrupt_.check();
+      std::size_t count = std::min<std::size_t>(setup_.batch_size, order.size() - i);
+      Batch batch = loader_.plain(samples, std::span(order).subspan(i, count));
+      at::Tensor scores = scores_of(batch), labels = label_tensor(batch);
+      correct += scores.argmax(1).eq(labels).sum().item<std::int64_t>();
+      loss += at::cross_entropy_loss(scores, labels).item<double>() * static_cast<double>(count);
+    }
+    reply.accuracy = static_cast<float>(static_cast<double>(correct) / static_cast<double>(samples.size()));
+    reply.loss = static_cast<float>(loss / static_cast<double>(samples.size()));
+  }
+
+  Blob save() {
+    std::ostringstream stream;
+    module_.save(stream);
+    std::string bytes = std::move(stream).str();
+    if (bytes.size() > kMaxModelSize) {
+      throw Error(Fault::limit_exceeded, "the trained model takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB",
+                  "Use a smaller model.");
+    }
+    return {bytes.begin(), bytes.end()};
+  }
+
+  const TrainSetup& setup_;
+  const Train& request_;
+  const DataSet& data_;
+  const Interrupt& interrupt_;
+  torch::jit::Module module_;
+  const Normalisation normalisation_;
+  const Loader loader_;
+  const std::size_t batch_size_, batches_;  // the last partial batch is left out, unless it is the only one
+};
+
+}  // namespace
+
+void check_trainable(const TrainSetup& setup) {
+  if (trainable_parameters(load_module(setup.model)) > 0) return;
+  throw Error(Fault::bad_model, "the model has no parameters that can be trained",
+              "Save it with torch.jit.script, not frozen.");
+}
+
+TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train& request,
+                       const std::function<void(const Progress&)>& progress, const Interrupt& interrupt) {
+  if (data.training().size() < 2 || data.validation().empty()) {
+    throw Error(Fault::invalid_argument, "too few pictures to train on: " + std::to_string(data.training().size()) + " to train, " +
+                                             std::to_string(data.validation().size()) + " to validate",
+                "At least 2 pictures to train and 1 to validate are needed.");
+  }
+  at::set_num_threads(static_cast<int>(setup.threads));
+  return Training(setup, data, request, interrupt).run(progress);
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,441 @@
+// The search: buckets, the order of trials on made-up curves, resuming, budgets, predictions, the choice, the Pareto set.
+#include "design/search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <random>
+
+#include "format/error.h"
+
+namespace imagecalc {
+namespace {
+
+using Curve = std::function<double(std::size_t)>;
+
+// Candidate i has i+1 bytes and takes i+1 microseconds.
+std::vector<Candidate> ladder(int count) {
+  std::vector<Candidate> candidates(count);
+  for (int i = 0; i < count; ++i) candidates[i] = {.format = {}, .bytes = i + 1.0, .latency_us = i + 1.0, .accepted = true};
+  return candidates;
+}
+
+double rising(std::size_t i) { return 1 - std::exp(-double(i + 1) / 20); }
+
+Trial run(const TrialPlan& plan, std::size_t number, const Curve& accuracy) {
+  // The reference is better, and a full training too.
+  const double gain = plan.kind == TrialKind::final ? 0.02 : 0;
+  const double result = plan.candidate ? accuracy(*plan.candidate) + gain : 0.95;
+  return {.number = int(number), .kind = plan.kind, .candidate = plan.candidate, .accuracy = result};
+}
+
+struct History {
+  std::vector<TrialPlan> plans;
+  std::vector<Trial> trials;
+};
+
+History simulate(const Search& search, const Curve& accuracy) {
+  History whole;
+  while (auto plan = search.next(whole.trials)) {
+    whole.plans.push_back(*plan);
+    whole.trials.push_back(run(*plan, whole.trials.size() + 1, accuracy));
+    if (whole.trials.size() > 1000) throw std::runtime_error("the search does not end");
+  }
+  return whole;
+}
+
+bool same(const TrialPlan& a, const TrialPlan& b) {
+  return a.kind == b.kind && a.candidate == b.candidate && a.parent == b.parent;
+}
+
+// The buckets in the order in which they were first trained in.
+std::vector<int> bucket_order(const Search& search, const History& whole) {
+  std::vector<int> order;
+  for (const TrialPlan& plan : whole.plans) {
+    if (!plan.candidate || plan.kind == TrialKind::final) continue;
+    const int bucket = *search.bucket(*plan.candidate);
+    if (std::find(order.begin(), order.end(), bucket) == order.end()) order.push_back(bucket);
+  }
+  return order;
+}
+
+Trial measured(int number, std::size_t candidate, double accuracy, TrialKind kind = TrialKind::transfer) {
+  return {.number = number, .kind = kind, .candidate = candidate, .accuracy = accuracy};
+}
+
+const Budgets kUnbound{.latency_us = 1e9, .bytes = {}, .max_accuracy_loss = {}};
+
+// A search of each sort, with a curve of its own.
+struct Case {
+  const char* name;
+  std::vector<Candidate> candidates;
+  SearchSettings settings;
+  Budgets budgets;
+  Curve accuracy;
+};
+
+std::vector<Case> cases() {
+  const Curve noisy = [](std::size_t i) { return rising(i) + 0.05 * std::sin(double(i) * 7); };
+  const Curve flat = [](std::size_t) { return 0.5; };
+  return {
+      {"plain", ladder(96), {}, kUnbound, rising},
+      {"noisy", ladder(6048), {}, {.latency_us = 3000, .bytes = {}, .max_accuracy_loss = {}}, noisy},
+      {"flat", ladder(200), {}, kUnbound, flat},
+      {"loss", ladder(500), {}, {.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.1}, noisy},
+      {"explore all", ladder(500), {.explore_all = true}, {.latency_us = {}, .bytes = 70, .max_accuracy_loss = {}}, noisy},
+      {"one in budget", ladder(500), {.explore_all = true}, {.latency_us = {}, .bytes = 1, .max_accuracy_loss = {}}, noisy},
+      {"few", ladder(5), {.train_reference = true}, kUnbound, rising},
+      {"one", ladder(1), {}, kUnbound, rising},
+      {"one a bucket", ladder(64), {.buckets = 8, .sampled_buckets = 8, .trials_per_bucket = 1}, kUnbound, rising},
+  };
+}
+
+TEST(SearchBuckets, AreEqualWithinOneAndOrderedByBytes) {
+  for (int count : {1, 2, 7, 15, 16, 17, 100, 6048}) {
+    auto candidates = ladder(count);
+    std::shuffle(candidates.begin(), candidates.end(), std::mt19937(count));
+    const Search search(candidates, {}, kUnbound);
+    std::map<int, int> sizes;
+    std::map<int, std::pair<double, double>> ends;
+    for (int i = 0; i < count; ++i) {
+      const int bucket = search.bucket(i).value();
+      if (sizes[bucket]++ == 0) ends[bucket] = {candidates[i].bytes, candidates[i].bytes};
+      auto& [least, most] = ends[bucket];
+      least = std::min(least, candidates[i].bytes);
+      most = std::max(most, candidates[i].bytes);
+    }
+    ASSERT_EQ(sizes.size(), std::size_t(std::min(count, 16)));
+    EXPECT_EQ(sizes.begin()->first, 0);
+    EXPECT_EQ(sizes.rbegin()->first, std::min(count, 16) - 1);
+    for (auto& [bucket, size] : sizes) {
+      EXPECT_GE(size, count / std::min(count, 16));
+      EXPECT_LE(size, (count + std::min(count, 16) - 1) / std::min(count, 16));
+      if (bucket > 0) {
+        EXPECT_GT(ends[bucket].first, ends[bucket - 1].second);
+      }
+    }
+  }
+}
+
+TEST(SearchBuckets, HoldOnlyWhatMayBeTrained) {
+  auto candidates = ladder(10);
+  candidates[2].accepted = false;
+  const Budgets budgets{.latency_us = 8, .bytes = 6, .max_accuracy_loss = {}};
+  const Search search(candidates, {}, budgets);
+  EXPECT_EQ(search.trainable(), 5u);  // 1..6 bytes without the refused one
+  EXPECT_FALSE(search.bucket(2).has_value());
+  EXPECT_FALSE(search.bucket(6).has_value());
+  EXPECT_FALSE(search.bucket(99).has_value());
+  EXPECT_EQ(search.bucket(5), 4);
+
+  const Search all(candidates, {.explore_all = true}, budgets);
+  EXPECT_EQ(all.trainable(), 9u);
+  EXPECT_FALSE(all.bucket(2).has_value());
+}
+
+TEST(SearchSettings, AreChecked) {
+  EXPECT_THROW(Search({}, {}, {}), Error);
+  EXPECT_THROW(Search(ladder(3), {.buckets = 1, .sampled_buckets = 1}, {}), Error);
+  EXPECT_THROW(Search(ladder(3), {.sampled_buckets = 1}, {}), Error);
+  EXPECT_THROW(Search(ladder(3), {.buckets = 4, .sampled_buckets = 5}, {}), Error);
+  EXPECT_THROW(Search(ladder(3), {.trials_per_bucket = 0}, {}), Error);
+}
+
+TEST(SearchOrder, BothEndsThenWhereTheCurveBends) {
+  // 16 buckets of 6. The accuracy jumps between the buckets 3 and 4, and nowhere else.
+  const Search search(ladder(96), {}, kUnbound);
+  const Curve jump = [](std::size_t i) { return i < 24 ? 0.2 : 0.8; };
+  const History whole = simulate(search, jump);
+  // Gap 0-15 -> 7, 0-7 -> 3, 3-7 -> 5, 3-5 -> 4.
+  const std::vector<int> sampled = {15, 0, 7, 3, 5, 4};
+  const auto order = bucket_order(search, whole);
+  ASSERT_GE(order.size(), sampled.size());
+  EXPECT_EQ(std::vector<int>(order.begin(), order.begin() + 6), sampled);
+}
+
+TEST(SearchOrder, LooksIntoTheWidestGapsOfAFlatCurve) {
+  const Search search(ladder(96), {}, kUnbound);
+  auto order = bucket_order(search, simulate(search, [](std::size_t) { return 0.5; }));
+  order.resize(6);
+  EXPECT_EQ(order, (std::vector<int>{15, 0, 7, 11, 3, 5}));  // of equal gaps the most compressing first
+}
+
+TEST(SearchOrder, WithinABucketFromLeastToMostCompressing) {
+  const Search search(ladder(96), {.trials_per_bucket = 3}, kUnbound);
+  const History whole = simulate(search, rising);
+  ASSERT_GE(whole.plans.size(), 6u);
+  // Bucket 15 holds 90..95, bucket 0 holds 0..5.
+  const std::vector<std::size_t> expected = {95, 93, 90, 5, 3, 0};
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(whole.plans[i].candidate, expected[i]) << i;
+}
+
+TEST(SearchOrder, WeightsAreHandedDown) {
+  const Search search(ladder(96), {.buckets = 16, .sampled_buckets = 4, .trials_per_bucket = 2}, kUnbound);
+  const Curve jump = [](std::size_t i) { return i < 48 ? 0.2 : 0.8 + double(i) * 1e-6; };
+  const History whole = simulate(search, jump);
+  EXPECT_EQ(bucket_order(search, whole), (std::vector<int>{15, 0, 7, 11}));
+  const std::vector<std::optional<int>> parents = {std::nullopt, 1, 2, 3, 2, 5, 2, 7, std::nullopt};
+  ASSERT_EQ(whole.plans.size(), parents.size());
+  for (std::size_t i = 0; i < parents.size(); ++i) {
+    EXPECT_EQ(whole.plans[i].parent, parents[i]) << i;
+    const auto expected = i == 0 ? TrialKind::scratch : i == 8 ? TrialKind::final : TrialKind::transfer;
+    EXPECT_EQ(whole.plans[i].kind, expected) << i;
+  }
+}
+
+TEST(SearchOrder, ALostParentMeansFromScratch) {
+  const Search search(ladder(96), {.trials_per_bucket = 2}, kUnbound);
+  // Only the most compressing bucket is there: nothing less compressing has weights to give.
+  const auto plan = search.next({measured(1, 5, 0.3), measured(2, 0, 0.2)});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->candidate, 95u);
+  EXPECT_EQ(plan->kind, TrialKind::scratch);
+  EXPECT_FALSE(plan->parent.has_value());
+}
+
+TEST(SearchOrder, TheReferenceComesFirstWhereItIsWanted) {
+  const Search search(ladder(96), {.train_reference = true}, kUnbound);
+  const auto plan = search.next({});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->kind, TrialKind::reference);
+  EXPECT_FALSE(plan->candidate.has_value());
+  const Search by_loss(ladder(96), {}, {.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.05});
+  EXPECT_EQ(by_loss.next({})->kind, TrialKind::reference);
+  EXPECT_EQ(Search(ladder(96), {}, kUnbound).next({})->kind, TrialKind::scratch);
+}
+
+TEST(SearchRun, NoFormatIsTrainedTwiceAndTheFinalComesLast) {
+  for (const Case& c : cases()) {
+    const Search search(c.candidates, c.settings, c.budgets);
+    const History whole = simulate(search, c.accuracy);
+    std::map<std::size_t, int> times;
+    for (std::size_t i = 0; i < whole.plans.size(); ++i) {
+      const TrialPlan& plan = whole.plans[i];
+      EXPECT_EQ(plan.kind == TrialKind::final, i + 1 == whole.plans.size()) << c.name;
+      if (plan.kind == TrialKind::scratch || plan.kind == TrialKind::transfer) {
+        EXPECT_EQ(++times[*plan.candidate], 1) << c.name;
+      }
+      if (plan.parent) {
+        EXPECT_LT(*plan.parent, int(i + 1)) << c.name;
+      }
+    }
+    EXPECT_EQ(whole.plans.back().candidate, search.choose(whole.trials)) << c.name;
+    EXPECT_LE(int(whole.plans.size()), search.planned_trials()) << c.name;
+  }
+}
+
+TEST(SearchRun, ResumesTheSameWayFromEveryPrefix) {
+  for (const Case& c : cases()) {
+    const History whole = simulate(Search(c.candidates, c.settings, c.budgets), c.accuracy);
+    for (std::size_t done = 0; done <= whole.trials.size(); ++done) {
+      const Search again(c.candidates, c.settings, c.budgets);
+      std::vector<Trial> prefix(whole.trials.begin(), whole.trials.begin() + long(done));
+      std::shuffle(prefix.begin(), prefix.end(), std::mt19937(unsigned(done)));  // rows come in any order
+      const auto plan = again.next(prefix);
+      ASSERT_EQ(plan.has_value(), done < whole.plans.size()) << c.name << " after " << done;
+      if (plan) {
+        EXPECT_TRUE(same(*plan, whole.plans[done])) << c.name << " after " << done;
+      }
+    }
+  }
+}
+
+TEST(SearchRun, IgnoresTrialsOfUnknownCandidates) {
+  const Search search(ladder(20), {}, kUnbound);
+  const std::vector<Trial> strange = {measured(1, 777, 0.9),
+                                      {.number = 2, .kind = TrialKind::scratch, .candidate = {}, .accuracy = 1}};
+  EXPECT_TRUE(same(*search.next(strange), *search.next({})));
+  EXPECT_FALSE(search.choose(strange).has_value());
+}
+
+TEST(SearchRun, PlansNoMoreThanItCanRun) {
+  EXPECT_EQ(Search(ladder(6048), {}, kUnbound).planned_trials(), 6 * 6 + 3 * 6 + 1);
+  EXPECT_EQ(Search(ladder(6048), {.train_reference = true}, kUnbound).planned_trials(), 1 + 6 * 6 + 3 * 6 + 1);
+  EXPECT_EQ(Search(ladder(1), {}, kUnbound).planned_trials(), 2);
+}
+
+TEST(SearchBudgets, NothingFeasibleEndsAtOnce) {
+  const Budgets too_tight{.latency_us = 0.5, .bytes = {}, .max_accuracy_loss = 0.1};
+  for (bool explore_all : {false, true}) {
+    const Search search(ladder(50), {.explore_all = explore_all, .train_reference = true}, too_tight);
+    EXPECT_FALSE(search.next({}).has_value());
+    EXPECT_FALSE(search.choose({measured(1, 3, 0.9)}).has_value());
+    EXPECT_EQ(search.planned_trials(), 0);
+  }
+  auto refused = ladder(4);
+  for (Candidate& candidate : refused) candidate.accepted = false;
+  const Search none(refused, {.explore_all = true}, {});
+  EXPECT_EQ(none.trainable(), 0u);
+  EXPECT_FALSE(none.next({}).has_value());
+  EXPECT_FALSE(none.choose({measured(1, 3, 0.9)}).has_value());
+  for (const auto& prediction : none.predict({measured(1, 3, 0.9)})) EXPECT_FALSE(prediction.has_value());
+}
+
+TEST(SearchBudgets, AreKeptByTrainingAndChoice) {
+  const Budgets budgets{.latency_us = 120, .bytes = 80, .max_accuracy_loss = {}};
+  const Search search(ladder(300), {}, budgets);
+  const History whole = simulate(search, rising);
+  for (const TrialPlan& plan : whole.plans) EXPECT_LT(*plan.candidate, 80u);
+  EXPECT_EQ(search.choose(whole.trials), 79u);
+}
+
+TEST(SearchBudgets, ExploringAllTrainsButNeverChoosesTheExcluded) {
+  const Budgets budgets{.latency_us = {}, .bytes = 80, .max_accuracy_loss = {}};
+  const Search search(ladder(300), {.explore_all = true}, budgets);
+  const History whole = simulate(search, rising);
+  EXPECT_EQ(whole.plans.front().candidate, 299u);
+  const auto choice = search.choose(whole.trials);
+  ASSERT_TRUE(choice.has_value());
+  EXPECT_EQ(choice, 79u) << "the bucket that holds the budget's edge is trained in, and its best is found";
+}
+
+TEST(SearchBudgets, TheOnlyFormatWithinIsFoundAmongAll) {
+  const Budgets budgets{.latency_us = {}, .bytes = 1, .max_accuracy_loss = {}};
+  auto candidates = ladder(6048);
+  std::swap(candidates[0], candidates[3000]);
+  candidates[3000].latency_us = 0.001;
+  const Search search(candidates, {.trials_per_bucket = 2, .explore_all = true}, budgets);
+  const History whole = simulate(search, [](std::size_t i) { return double(i % 13) / 13; });
+  EXPECT_EQ(whole.plans.back().candidate, 3000u);
+
+  // The same for one in the middle of a sampled bucket, which even spreading passes over.
+  candidates = ladder(160);
+  for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].latency_us = i == 3 ? 1 : 100;
+  const Budgets fast{.latency_us = 50, .bytes = {}, .max_accuracy_loss = {}};
+  const Search middle(candidates, {.trials_per_bucket = 2, .explore_all = true}, fast);
+  const History refined = simulate(middle, rising);
+  ASSERT_GE(refined.plans.size(), 2u);
+  EXPECT_EQ(refined.plans.back().kind, TrialKind::final);
+  EXPECT_EQ(refined.plans.back().candidate, 3u);
+}
+
+TEST(SearchRefinement, TrainsWhereTheAllowedLossFallsBetweenSamples) {
+  // The reference reaches 0.95, so the threshold is 0.6. Bucket 11 has 0.51, bucket 13 0.71, between them 0.61 is predicted.
+  const Search search(ladder(160), {.trials_per_bucket = 2}, {.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.35});
+  const Curve square = [](std::size_t i) { return 0.95 * double((i / 10) * (i / 10)) / 225; };
+  const History whole = simulate(search, square);
+  EXPECT_EQ(bucket_order(search, whole), (std::vector<int>{15, 0, 7, 11, 13, 9, 12}));
+  EXPECT_EQ(search.choose(whole.trials), 120u) << "the lowest latency in bucket 12";
+}
+
+TEST(SearchRefinement, EndsAfterThree) {
+  // The unsampled buckets are fast and look good from their neighbours, but every one that is trained in disappoints.
+  const auto is_sampled = [](std::size_t bucket) { return bucket == 0 || bucket == 5 || bucket % 4 == 3; };
+  auto candidates = ladder(160);
+  for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].latency_us = is_sampled(i / 10) ? 1000 : double(i);
+  const Search search(candidates, {.trials_per_bucket = 1}, {.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.3});
+  const Curve spiky = [&](std::size_t i) { return is_sampled(i / 10) ? 0.9 : 0.1; };
+  EXPECT_EQ(bucket_order(search, simulate(search, spiky)), (std::vector<int>{15, 0, 7, 11, 3, 5, 1, 4, 6}));
+}
+
+TEST(SearchPredict, InterpolatesByTheFormula) {
+  // 16 buckets of 10. Bucket 2: 0.1 0.3 (mean 0.2); bucket 12: 0.6 0.9 0.9 (mean 0.8).
+  const Search search(ladder(160), {}, kUnbound);
+  const std::vector<Trial> trials = {measured(1, 20, 0.1), measured(2, 29, 0.3), measured(3, 120, 0.6),
+                                     measured(4, 124, 0.9), measured(5, 129, 0.9)};
+  const auto predictions = search.predict(trials);
+  for (int bucket = 0; bucket < 16; ++bucket) {
+    const double share = std::clamp((bucket - 2) / 10.0, 0.0, 1.0);
+    const auto& prediction = predictions[std::size_t(bucket) * 10 + 5];
+    ASSERT_TRUE(prediction.has_value());
+    EXPECT_FALSE(prediction->measured);
+    EXPECT_NEAR(prediction->accuracy, 0.2 + 0.6 * share, 1e-12);
+    EXPECT_NEAR(prediction->low, 0.1 + 0.5 * share, 1e-12);
+    EXPECT_NEAR(prediction->high, 0.3 + 0.6 * share, 1e-12);
+  }
+  EXPECT_TRUE(predictions[124]->measured);
+  EXPECT_EQ(predictions[124]->low, 0.9);
+  EXPECT_EQ(predictions[120]->accuracy, 0.6);
+  EXPECT_EQ(predictions[120]->high, 0.6);
+}
+
+TEST(SearchPredict, AFinalTrainingCountsForItsFormatAlone) {
+  const Search search(ladder(160), {}, kUnbound);
+  std::vector<Trial> trials = {measured(1, 155, 0.7, TrialKind::scratch), measured(2, 5, 0.2)};
+  const auto before = search.predict(trials);
+  trials.push_back(measured(3, 155, 0.99, TrialKind::final));
+  const auto after = search.predict(trials);
+  EXPECT_EQ(after[155]->accuracy, 0.99);
+  EXPECT_TRUE(after[155]->measured);
+  EXPECT_EQ(after[154]->high, before[154]->high);
+  EXPECT_EQ(after[80]->accuracy, before[80]->accuracy);
+}
+
+TEST(SearchPredict, NothingBeforeTheFirstTrial) {
+  const Search search(ladder(40), {.train_reference = true}, kUnbound);
+  for (const auto& prediction : search.predict({})) EXPECT_FALSE(prediction.has_value());
+  const Trial reference{.number = 1, .kind = TrialKind::reference, .candidate = {}, .accuracy = 0.9};
+  for (const auto& prediction : search.predict({reference})) EXPECT_FALSE(prediction.has_value());
+  const auto one = search.predict({reference, measured(2, 39, 0.8)});
+  for (const auto& prediction : one) EXPECT_EQ(prediction.value().accuracy, 0.8);
+}
+
+TEST(SearchChoose, TakesTheLatestTrialOfAFormatButNotItsFinal) {
+  const Search search(ladder(40), {}, kUnbound);
+  const std::vector<Trial> trials = {measured(3, 7, 0.5), measured(1, 7, 0.9), measured(2, 8, 0.6),
+                                     measured(4, 7, 0.95, TrialKind::final)};
+  EXPECT_EQ(search.choose(trials), 8u);
+  EXPECT_FALSE(search.choose({measured(1, 7, 0.9, TrialKind::final)}).has_value());
+}
+
+TEST(SearchChoose, TiesGoToLowerLatencyThenFewerBytes) {
+  auto candidates = ladder(4);
+  candidates[1].latency_us = candidates[2].latency_us = 2;
+  candidates[0].latency_us = 3;
+  candidates[1].bytes = 20;
+  candidates[2].bytes = 10;
+  const Search search(candidates, {}, kUnbound);
+  EXPECT_EQ(search.choose({measured(1, 0, 0.8), measured(2, 1, 0.8), measured(3, 2, 0.8), measured(4, 3, 0.7)}), 2u);
+  EXPECT_EQ(search.choose({measured(1, 0, 0.8), measured(2, 1, 0.8)}), 1u);
+  EXPECT_EQ(search.choose({measured(1, 0, 0.81), measured(2, 1, 0.8)}), 0u);
+}
+
+TEST(SearchChoose, WithAnAllowedLossTheFastestThatKeepsIt) {
+  auto candidates = ladder(5);
+  candidates[3].latency_us = candidates[2].latency_us;
+  const Budgets budgets{.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.05};
+  const Search search(candidates, {}, budgets);
+  std::vector<Trial> trials = {measured(2, 0, 0.5), measured(3, 1, 0.84), measured(4, 2, 0.86), measured(5, 3, 0.87),
+                               measured(6, 4, 0.95)};
+  EXPECT_FALSE(search.choose(trials).has_value()) << "without the reference there is no threshold";
+  trials.push_back({.number = 1, .kind = TrialKind::reference, .candidate = {}, .accuracy = 0.9});
+  EXPECT_EQ(search.choose(trials), 3u) << "equally fast, more accurate";
+  trials.back().accuracy = 0.89;
+  EXPECT_EQ(search.choose(trials), 1u) << "exactly the allowed loss is allowed";
+  trials.back().accuracy = 1.0;
+  EXPECT_EQ(search.choose(trials), 4u);
+  trials.back().accuracy = 1.01;
+  EXPECT_FALSE(search.choose(trials).has_value());
+}
+
+bool beats(const Objective& a, const Objective& b) {
+  const bool as_good = a.accuracy >= b.accuracy && a.latency_us <= b.latency_us && a.bytes <= b.bytes;
+  return as_good && (a.accuracy > b.accuracy || a.latency_us < b.latency_us || a.bytes < b.bytes);
+}
+
+TEST(Pareto, AgreesWithComparingAllPairs) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 300; ++round) {
+    const unsigned values = 1 + unsigned(random() % 12);  // few values: many equals
+    std::vector<Objective> objectives(random() % 60);
+    for (Objective& o : objectives) o = {double(random() % values), double(random() % values), double(random() % values)};
+    const auto unbeaten = pareto(objectives);
+    ASSERT_EQ(unbeaten.size(), objectives.size());
+    for (std::size_t i = 0; i < objectives.size(); ++i) {
+      auto beats_it = [&](const Objective& other) { return beats(other, objectives[i]); };
+      EXPECT_EQ(unbeaten[i], std::none_of(objectives.begin(), objectives.end(), beats_it));
+    }
+  }
+}
+
+TEST(Pareto, EqualsDoNotBeatEachOther) {
+  const auto unbeaten = pareto({{0.5, 1, 1}, {0.5, 1, 1}, {0.4, 1, 1}});
+  EXPECT_EQ(unbeaten, (std::vector<bool>{true, true, false}));
+  EXPECT_TRUE(pareto({}).empty());
+}
+
+}  // namespace
+}  // namespace imagecalc
