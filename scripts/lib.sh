@@ -93,10 +93,14 @@ prepare_pictures() {
   fi
 }
 
+count_classes() {
+  tail -n +2 "$work/pictures/labels.csv" | cut -d, -f2 | sort -u | wc -l
+}
+
 # The small network with as many outputs as the pictures have labels: one that can be trained, and two that cannot.
 prepare_models() {
   local classes form
-  classes=$(tail -n +2 "$work/pictures/labels.csv" | cut -d, -f2 | sort -u | wc -l)
+  classes=$(count_classes)
   for form in script trace frozen; do
     local model=build/models/small-cnn-$form-$classes.pt
     mkdir -p build/models

@@ -24,11 +24,15 @@ matches() {
   grep -cE "$1" "$2" || true
 }
 
-# A stage that finds nothing to run must not pass for one that ran well.
+# count_or_complain NAME PASSED FAILED [STATUS]: neither a stage that finds nothing to run, nor one that breaks off without a
+# failed test, may pass for one that ran well.
 count_or_complain() {
   if [ $(($2 + $3)) = 0 ]; then
     echo "$1: no test ran"
     count 0 1
+  elif [ "$3" = 0 ] && [ "${4:-0}" != 0 ]; then
+    echo "$1: broke off"
+    count "$2" 1
   else
     count "$2" "$3"
   fi
@@ -39,25 +43,26 @@ build_unit_tests() {
 }
 
 run_unit() {
-  local log=$LOGS/unit-tests.log
+  local log=$LOGS/unit-tests.log status=0
   stage "build unit tests" build_unit_tests || { count 0 1; return; }
   # Skipped ones neither pass nor fail.
-  stage "unit tests" ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" || true
+  stage "unit tests" ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" || status=1
   count_or_complain "unit tests" "$(matches '^ *[0-9]+/[0-9]+ .* Passed ' "$log")" \
-    "$(matches '^ *[0-9]+/[0-9]+ .*\*\*\*[^S]' "$log")"
+    "$(matches '^ *[0-9]+/[0-9]+ .*\*\*\*[^S]' "$log")" $status
 }
 
 run_regress() {
-  local log=$LOGS/pg_regress.log
+  local log=$LOGS/pg_regress.log status=0
   mkdir -p "$work/regress"
   stage "pg_regress" make installcheck PG_CONFIG="$PG_BIN/pg_config" EXTRA_REGRESS_OPTS="--outputdir=$work/regress" ||
-    cat "$work/regress/regression.diffs" 2>/dev/null || true
-  count_or_complain "pg_regress" "$(matches '\.\.\. ok ' "$log")" "$(matches '\.\.\. FAILED' "$log")"
+    status=1
+  cat "$work/regress/regression.diffs" 2>/dev/null || true
+  count_or_complain "pg_regress" "$(matches '\.\.\. ok ' "$log")" "$(matches '\.\.\. FAILED' "$log")" $status
 }
 
 make_pgtap_template() {
   createdb pgtap_template &&
-    psql -d pgtap_template -v ON_ERROR_STOP=1 -v pictures="$work/pictures" <<END
+    psql -X -d pgtap_template -v ON_ERROR_STOP=1 -v pictures="$work/pictures" <<END
 CREATE EXTENSION pgtap;
 CREATE EXTENSION imagecalc;
 CREATE TEMP TABLE label (file text, label text, split text);
@@ -70,8 +75,8 @@ END
 
 # Each file in a database of its own, so that none sees what another has left.
 run_pgtap_file() {
-  dropdb --if-exists pgtap_run && createdb -T pgtap_template pgtap_run
-  pg_prove --norc --nocolor -d pgtap_run --set pictures="$work/pictures" --set models="$work/models" "$1"
+  dropdb --if-exists --force pgtap_run && createdb -T pgtap_template pgtap_run &&
+    pg_prove --norc --nocolor -d pgtap_run --set pictures="$work/pictures" --set models="$work/models" "$1"
 }
 
 run_pgtap() {

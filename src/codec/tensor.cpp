@@ -13,11 +13,12 @@ template <typename Affine>
 void place_channel(const std::int32_t* values, const Format& format, const Geometry& geometry, Affine affine, float* out) {
   const int kept = format.kept;
   std::fill_n(out, geometry.tensor_area(), 0.0f);
-  for (int diagonal = 0; diagonal < kept; ++diagonal) {
-    for (int i = 0; i <= diagonal; ++i) {
-      float* row = out + std::size_t(i) * geometry.tensor_width + (diagonal - i);
+  for (int i = 0; i < kept; ++i) {
+    for (int j = 0; i + j < kept; ++j) {
+      const std::int32_t* next = values + triangle_index(i, j) * static_cast<std::size_t>(geometry.blocks());
+      float* row = out + std::size_t(i) * geometry.tensor_width + j;
       for (int down = 0; down < geometry.blocks_down; ++down, row += std::size_t(kept) * geometry.tensor_width) {
-        for (int across = 0; across < geometry.blocks_across; ++across) row[std::size_t(across) * kept] = affine(*values++);
+        for (int across = 0; across < geometry.blocks_across; ++across) row[std::size_t(across) * kept] = affine(*next++);
       }
     }
   }

@@ -68,12 +68,6 @@ void multiply(const float* row, int count, const float* matrix, std::size_t stri
 
 int round_up(int number, int step) { return (number + step - 1) / step * step; }
 
-// Where frequency (i, j) stands in triangle order.
-std::size_t triangle_index(int i, int j) {
-  std::size_t diagonal = std::size_t(i) + j;
-  return diagonal * (diagonal + 1) / 2 + i;
-}
-
 // The subsampled and padded rows of one row of blocks.
 void gather(const float* plane, int width, const Geometry& geometry, Subsampling subsampling, int top, int block, int padded,
             float* strip) {

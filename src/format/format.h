@@ -7,6 +7,7 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -76,6 +77,9 @@ struct Frequency {
 // prefix of the order for a larger one.
 std::vector<Frequency> triangle(int kept);
 constexpr std::int64_t triangle_size(int kept) { return std::int64_t{kept} * (kept + 1) / 2; }
+
+// Where frequency (i, j) stands in that order.
+constexpr std::size_t triangle_index(int i, int j) { return static_cast<std::size_t>(triangle_size(i + j) + i); }
 
 // What a model reads: coefficients of one format, or RGB pixels scaled to a square ('rgb@256').
 struct ModelInput {

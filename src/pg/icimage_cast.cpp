@@ -52,8 +52,10 @@ IC_FUNCTION(icimage_coerce) {
   const BackendInterrupt interrupt;
   const Coefficients old = read_value(varlena_bytes(value), current_limits());
   Coefficients encoded = encode(rebuild(old, interrupt), *format, interrupt);
-  encoded.source_width = old.source_width;
-  encoded.source_height = old.source_height;
+  if (format->size != 0) {  // a native-size value is its own source
+    encoded.source_width = old.source_width;
+    encoded.source_height = old.source_height;
+  }
   return bytes_datum(write_value(encoded, setting_compression_level));
 }
 

@@ -70,22 +70,17 @@ void pause() {
   check_for_interrupts();
 }
 
-// Connects, starting a supervisor where there is none. Several sessions may do so at once: one of their supervisors gets the
-// lock, the others leave.
-int connect_or_start() {
-  BackgroundWorkerHandle* handle = nullptr;
-  for (int waited = 0; waited < kStartTimeoutMs; waited += kRetryMs) {
-    const int descriptor = try_connect();
-    if (descriptor >= 0) return descriptor;
-    if (!supervisor_is_up()) {
-      pid_t pid;
-      if (handle && pg([&] { return GetBackgroundWorkerPid(handle, &pid); }) == BGWH_STOPPED && !supervisor_is_up())
-        throw Error(Fault::unavailable, "imagecalc-runner could not be started", "The server's log says why.");
-      if (!handle) handle = register_supervisor();
-    }
-    pause();
+// Starts a supervisor where there is none. Several sessions may do so at once: one of their supervisors gets the lock, the
+// others leave.
+void ensure_supervisor(BackgroundWorkerHandle*& handle) {
+  if (supervisor_is_up()) return;
+  if (!handle) {
+    handle = register_supervisor();
+    return;
   }
-  throw Error(Fault::unavailable, "imagecalc-runner did not start in time", "The server's log may say why.");
+  pid_t pid;
+  if (pg([&] { return GetBackgroundWorkerPid(handle, &pid); }) == BGWH_STOPPED && !supervisor_is_up())
+    throw Error(Fault::unavailable, "imagecalc-runner could not be started", "The server's log says why.");
 }
 
 Message converse(const Message& request) {
@@ -96,14 +91,33 @@ Message converse(const Message& request) {
   return reply;
 }
 
+// Whether a runner answers on a new connection. One that is about to end may still accept it.
+bool try_greet() {
+  const int descriptor = try_connect();
+  if (descriptor < 0) return false;
+  session.channel = Channel(descriptor);
+  try {
+    const Message reply = converse(Hello{});
+    if (const Failure* failure = std::get_if<Failure>(&reply)) {
+      session.channel.close();
+      throw_failure(*failure);
+    }
+    return true;
+  } catch (const Error& error) {
+    if (error.fault() != Fault::unavailable) throw;
+    return false;
+  }
+}
+
 void ensure_connected() {
   if (session.channel.is_open() && !session.busy && !session.channel.is_stale()) return;
-  session.channel = Channel(connect_or_start());
-  const Message reply = converse(Hello{});
-  if (const Failure* failure = std::get_if<Failure>(&reply)) {
-    session.channel.close();
-    throw_failure(*failure);
+  BackgroundWorkerHandle* handle = nullptr;
+  for (int waited = 0; waited < kStartTimeoutMs; waited += kRetryMs) {
+    if (try_greet()) return;
+    ensure_supervisor(handle);
+    pause();
   }
+  throw Error(Fault::unavailable, "imagecalc-runner did not start in time", "The server's log may say why.");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -130,6 +131,7 @@ class ServingRunner {
     child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--serve", "--socket", "s", "--lifeline", std::to_string(inherited),
                                             "--threads", std::to_string(threads)},
                    [&] {
+                     ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
                      ::fcntl(inherited, F_SETFD, 0);
                      expect(::chdir(directory_.c_str()) == 0, "chdir");
                    });
@@ -174,6 +176,7 @@ class TrainingRunner {
     auto [child_in, to_child] = make_pipe();
     auto [from_child, child_out] = make_pipe();
     child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--train"}, [&] {
+      ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
       ::dup2(child_in.get(), STDIN_FILENO);
       ::dup2(child_out.get(), STDOUT_FILENO);
     });

@@ -148,6 +148,7 @@ TEST(Format, TriangleOrder) {
   EXPECT_EQ(triangle(3), (std::vector<Frequency>{{0, 0}, {0, 1}, {1, 0}, {0, 2}, {1, 1}, {2, 0}}));
   const auto all = triangle(256);
   EXPECT_EQ(static_cast<std::int64_t>(all.size()), triangle_size(256));
+  for (std::size_t n = 0; n < all.size(); ++n) ASSERT_EQ(triangle_index(all[n].i, all[n].j), n);
   for (int kept = 1; kept <= 256; ++kept) {
     const auto some = triangle(kept);
     ASSERT_TRUE(std::equal(some.begin(), some.end(), all.begin())) << kept;

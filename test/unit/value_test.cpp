@@ -55,15 +55,18 @@ void seal(Value& value) {
   for (int n = 0; n < 4; ++n) value[20 + n] = static_cast<std::uint8_t>(crc >> 8 * n);
 }
 
-// A value with the header of `like` around a payload of one's own, its checksum right.
-Value with_payload(const Value& like, const Value& bytes) {
+// A value with the header of `like` around a payload of one's own, its checksum right; with ZSTD_e_flush the frame has all
+// its bytes but no end.
+Value with_payload(const Value& like, const Value& bytes, ZSTD_EndDirective end = ZSTD_e_end) {
   std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_format, ZSTD_f_zstd1_magicless);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, 0);
   Value value(like.begin(), like.begin() + kValueHeaderSize);
   value.resize(kValueHeaderSize + ZSTD_compressBound(bytes.size()));
-  value.resize(kValueHeaderSize + ZSTD_compress2(context.get(), value.data() + kValueHeaderSize,
-                                                 value.size() - kValueHeaderSize, bytes.data(), bytes.size()));
+  ZSTD_outBuffer output{value.data(), value.size(), kValueHeaderSize};
+  ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
+  EXPECT_EQ(ZSTD_compressStream2(context.get(), &output, &input, end), 0u);
+  value.resize(output.pos);
   seal(value);
   return value;
 }
@@ -115,16 +118,20 @@ TEST(Value, RoundTripsAtEveryLevelAndFromThreads) {
 }
 
 TEST(Value, LayoutIsTheDocumentedOne) {
-  // Two rows of three blocks, DC and the first two AC: 18 coefficients.
-  Coefficients coefficients = make_coefficients("2x2r/b8/k2/q50", 1, 24, 32);
-  coefficients.source_width = 24;
-  coefficients.values = {10, 20, 15, 12, 30, 400, /* (0,1) */ 0, 1, -1, 2, -2, 127, /* (1,0) */ -127, -128, 128, kMin, 0, 5};
+  // Two rows of four blocks, frequencies (0,0), (0,1), (1,0).
+  Coefficients coefficients = make_coefficients("2x2r/b8/k2/q50", 1, 32, 32);
+  coefficients.values = {10, 20, 15, 9, 12, 30, 14, 405,        //
+                         0,  1,  -1, 2, -2, 127, -127, -128,    //
+                         128, kMin, 0, 5, 0, 0, 0, 0};
   const Value value = write_value(coefficients, 19);
   const Value header(value.begin(), value.begin() + 20);
-  EXPECT_EQ(header, (Value{0x1C, 1, 0, 1, 0, 0xC8, 0x04, 0x20, 24, 0, 32, 0, 24, 0, 0, 0, 32, 0, 0, 0}));
-  // DC predictions: 0, west 10, west 20; north 10; west 12, north 20, north-west 10 -> 20; west 30, north 15, nw 20 -> 25.
-  const Value expected = {20, 20, 9, 4, 20, 255, /* (0,1) */ 0, 2, 1, 4, 3, 254, /* (1,0) */ 253, 255, 255, 255, 0, 10,
-                          0x77, 0x01, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 128, 0, 0, 0, 0, 0, 0, 0x80};
+  EXPECT_EQ(header, (Value{0x1C, 1, 0, 1, 0, 0xC8, 0x04, 0x20, 32, 0, 32, 0, 32, 0, 0, 0, 32, 0, 0, 0}));
+  // The first row is predicted from the west; below, 10 from the north, then the median edge: 20 (north-west is lowest),
+  // 30 + 15 - 20 (it is between), 9 (it is highest).
+  const Value expected = {20, 20, 9, 11, 4, 20, 21, 255,      //
+                          0, 2, 1, 4, 3, 254, 253, 255,       //
+                          255, 255, 0, 10, 0, 0, 0, 0,        //
+                          0x8C, 1, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 128, 0, 0, 0, 0, 0, 0, 0x80};
   EXPECT_EQ(payload_of(value), expected);
   EXPECT_EQ(read_value(with_payload(value, expected), Limits{}).values, coefficients.values);
 }
@@ -187,6 +194,7 @@ TEST(Value, PayloadMustMatchTheHeader) {
   const Value value = small_value();
   Value bytes = payload_of(value);
   ASSERT_NO_THROW(read_value(with_payload(value, bytes), Limits{}));
+  EXPECT_EQ(read_fault(with_payload(value, bytes, ZSTD_e_flush)), Fault::corrupt_value);
   bytes.push_back(0);
   EXPECT_EQ(read_fault(with_payload(value, bytes)), Fault::corrupt_value);
   bytes.resize(bytes.size() - 2);

@@ -49,10 +49,9 @@ at::Tensor random_batch(TensorShape shape) {
 }
 
 InspectReply::Shape try_shape(torch::jit::Module& module, TensorShape shape) {
-  at::Tensor batch = random_batch(shape);
   try {
     c10::InferenceMode no_gradients;
-    return {static_cast<std::uint32_t>(forward(module, batch).size(1)), {}};
+    return {static_cast<std::uint32_t>(forward(module, random_batch(shape)).size(1)), {}};
   } catch (const Error& error) {
     return {0, error.what()};
   }

@@ -35,15 +35,23 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-// What follows the name in the last line that begins like "RuntimeError: ", or nothing.
-std::string_view after_error_name(std::string_view what) {
+// Takes names like "RuntimeError: " off the beginning; false where there is none.
+bool remove_error_names(std::string_view& line) {
   constexpr std::string_view kName = "Error: ";
+  bool removed = false;
+  for (std::size_t name; (name = line.find(kName)) != line.npos && line.find(' ') > name; removed = true) {
+    line.remove_prefix(name + kName.size());
+  }
+  return removed;
+}
+
+// What the last line says that begins with an error's name, or nothing.
+std::string_view last_error(std::string_view what) {
   std::string_view found;
   while (!what.empty()) {
     std::string_view line = what.substr(0, what.find('\n'));
-    std::size_t name = line.find(kName);
-    if (name != line.npos && line.find(' ') > name) found = line.substr(name + kName.size());
     what.remove_prefix(std::min(line.size() + 1, what.size()));
+    if (remove_error_names(line)) found = line;
   }
   return found;
 }
@@ -51,7 +59,7 @@ std::string_view after_error_name(std::string_view what) {
 }  // namespace
 
 std::string torch_message(std::string_view what) {
-  std::string_view text = after_error_name(what);
+  std::string_view text = last_error(what);
   if (text.empty()) text = trimmed(what);
   if (text.starts_with("[enforce fail")) {  // a place in LibTorch's source comes first
     if (auto end = text.find("] . "); end != text.npos) text.remove_prefix(end + 4);

@@ -1,0 +1,75 @@
+#!/bin/bash
+# Runs the main job from end to end on a private server: design a format for a model and a table of pictures, convert the table,
+# classify in SQL, compare with JPEG.
+#
+#   scripts/demo.sh [--images DIR] [--model FILE] [--epochs N]
+#
+# --images: a folder with labels.csv (file, label, split), or with a folder of JPEG files for each class. By default
+#           ../shared/data/weather where it is there (IMAGECALC_DATA names another place), else pictures that are drawn.
+# --model:  a scripted TorchScript module with as many outputs as there are classes. By default a small network.
+# --epochs: of a training from the file's weights (default 12).
+set -euo pipefail
+images= model= epochs=12
+usage() {
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+  exit "$1"
+}
+while [ $# -gt 0 ]; do
+  case $1 in
+    --images) images=$(realpath "${2:?--images needs a folder}"); shift 2 ;;
+    --model) model=$(realpath "${2:?--model needs a file}"); shift 2 ;;
+    --epochs) epochs=${2:?--epochs needs a number}; shift 2 ;;
+    -h | --help) usage 0 ;;
+    *) echo "unknown argument $1" >&2; usage 2 >&2 ;;
+  esac
+done
+cd "$(dirname "$0")/.."
+source scripts/lib.sh
+
+# The default photographs are known to be learnt well in this time; others need not be.
+least_accuracy=0
+choose_pictures() {
+  IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
+  if [ -n "$images" ]; then
+    echo "pictures: $images"
+  elif [ -f "$IMAGECALC_DATA/weather/labels.csv" ]; then
+    images=$IMAGECALC_DATA/weather
+    least_accuracy=0.8
+    echo "pictures: photographs of the weather in $images"
+  else
+    echo "pictures: no photographs in $IMAGECALC_DATA, so drawn ones"
+  fi
+}
+
+collect_pictures() {
+  if [ -n "$images" ]; then
+    /usr/bin/python3 scripts/label_pictures.py "$images" "$work/pictures"
+  else
+    /usr/bin/python3 scripts/draw_pictures.py "$work/pictures"
+  fi
+}
+
+prepare_model() {
+  if [ -n "$model" ]; then
+    cp "$model" "$work/models/model.pt"
+  else
+    /usr/bin/python3 scripts/export_model.py "$work/models/model.pt" --classes "$(count_classes)"
+  fi
+}
+
+run_demo() {
+  psql -X -q -d postgres -v ON_ERROR_STOP=1 -v pictures="$work/pictures" -v model="$work/models/model.pt" \
+    -v epochs="$epochs" -v least_accuracy="$least_accuracy" -f scripts/demo.sql
+}
+
+begin=$SECONDS
+scripts/setup.sh
+choose_pictures
+make_work_folder
+stage "collect pictures" collect_pictures
+stage "export the model" prepare_model
+own_work_folder
+stage "start a private server" start_server
+ready=$SECONDS
+run_demo
+echo "The demo took $((SECONDS - ready)) s after $((ready - begin)) s of set-up."

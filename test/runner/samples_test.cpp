@@ -1,0 +1,175 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "codec/value.h"
+#include "pictures.h"
+#include "runner/train/storage.h"
+#include "runner/train/tensors.h"
+
+namespace imagecalc {
+namespace {
+
+const Interrupt kNever;
+
+ModelInput input_of(const char* text) { return parse_model_input(text); }
+
+std::vector<float> tensor_of(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation) {
+  TensorSize size = tensor_size(input);
+  std::vector<float> tensor(std::size_t{3} * size.height * size.width);
+  make_tensor(picture, view, input, normalisation, tensor.data(), kNever);
+  return tensor;
+}
+
+Picture mirrored(const Picture& picture) {
+  Picture result = picture;
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      for (int c = 0; c < picture.channels; ++c) {
+        result.samples[(std::size_t(y) * picture.width + x) * picture.channels + c] =
+            picture.samples[(std::size_t(y) * picture.width + picture.width - 1 - x) * picture.channels + c];
+      }
+    }
+  }
+  return result;
+}
+
+TEST(Tensors, AWholeViewIsWhatAStoredValueGives) {
+  Normalisation normalisation{{10, -3, 4}, {100, 50, 25}};
+  for (int channels : {1, 3}) {
+    Picture picture = test::drawn_picture(64, 64, channels);
+    ModelInput input = input_of("2x2r/b16/k5/q20@64");
+    Coefficients value = read_value(write_value(encode(picture, input.format, kNever), 3), Limits{});
+    std::vector<float> stored(std::size_t{3} * value.geometry().tensor_area());
+    place_normalised(value, normalisation, stored.data());
+    EXPECT_EQ(tensor_of(picture, whole_view(picture), input, normalisation), stored);
+  }
+}
+
+TEST(Tensors, MirroringIsDoneToThePixels) {
+  Picture picture = test::drawn_picture(64, 64, 3);
+  for (const char* text : {"1x1/b8/k4/q20@64", "2x2c/b32/k9/q50@64", "rgb@64"}) {
+    View view = whole_view(picture);
+    auto plain = tensor_of(mirrored(picture), view, input_of(text), {});
+    view.mirrored = true;
+    auto flipped = tensor_of(picture, view, input_of(text), {});
+    ASSERT_EQ(plain.size(), flipped.size());
+    for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(plain[i], flipped[i], 1e-5) << text << " at " << i;
+  }
+}
+
+TEST(Tensors, RandomViewsLieInside) {
+  Picture picture = test::drawn_picture(96, 96, 1);
+  int mirrors = 0;
+  std::set<int> widths;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    Random random{1, i};
+    View view = random_view(picture, random);
+    ASSERT_GE(view.box.left, 0);
+    ASSERT_GE(view.box.top, 0);
+    ASSERT_LE(view.box.left + view.box.width, 96);
+    ASSERT_LE(view.box.top + view.box.height, 96);
+    ASSERT_GE(view.box.width * view.box.height, 0.3 * 96 * 96);
+    mirrors += view.mirrored;
+    widths.insert(view.box.width);
+  }
+  EXPECT_NEAR(mirrors, 1000, 120);
+  EXPECT_GT(widths.size(), 30u);
+}
+
+TEST(Random, SequencesDependOnEveryPart) {
+  std::set<std::uint64_t> firsts;
+  for (std::uint64_t a = 0; a < 20; ++a) {
+    for (std::uint64_t b = 0; b < 20; ++b) firsts.insert(Random({a, b}).next());
+  }
+  EXPECT_EQ(firsts.size(), 400u);
+  Random random{7};
+  double sum = 0;
+  for (int i = 0; i < 10000; ++i) sum += random.uniform(2, 4);
+  EXPECT_NEAR(sum / 10000, 3, 0.03);
+}
+
+TEST(Tensors, NormalisationCentresTheKeptCoefficients) {
+  std::vector<Sample> samples;
+  for (unsigned seed = 0; seed < 9; ++seed) samples.push_back({test::drawn_picture(64, 64, 3, seed), 0});
+  for (const char* text : {"1x1/b8/k3/q20@64", "rgb@64"}) {
+    ModelInput input = input_of(text);
+    Normalisation normalisation = measure_normalisation(spread(samples, 256), input, 2, kNever);
+    int period = input.rgb ? 1 : input.format.kept;
+    TensorSize size = tensor_size(input);
+    for (int c = 0; c < 3; ++c) {
+      double sum = 0, squares = 0, count = 0;
+      for (const Sample& sample : samples) {
+        auto tensor = tensor_of(sample.picture, whole_view(sample.picture), input, normalisation);
+        for (int y = 0; y < size.height; ++y) {
+          for (int x = 0; x < size.width; ++x) {
+            double value = tensor[(std::size_t(c) * size.height + y) * size.width + x];
+            if (y % period + x % period >= period) {
+              ASSERT_EQ(value, 0) << "outside the triangle";
+              continue;
+            }
+            sum += value, squares += value * value, ++count;
+          }
+        }
+      }
+      EXPECT_NEAR(sum / count, 0, 1e-3) << text;
+      EXPECT_NEAR(squares / count, 1, 1e-3) << text;
+    }
+  }
+}
+
+TEST(Tensors, ADeviationIsNeverZero) {
+  std::vector<Sample> gray;
+  gray.push_back({test::drawn_picture(64, 64, 1), 0});
+  Normalisation normalisation = measure_normalisation(spread(gray, 256), input_of("1x1/b8/k3/q20@64"), 1, kNever);
+  EXPECT_GT(normalisation.deviation[0], 1);
+  EXPECT_EQ(normalisation.deviation[1], 1);
+  EXPECT_EQ(normalisation.mean[1], 0);
+}
+
+TEST(Storage, SizesAreThoseOfRealValues) {
+  std::vector<Sample> samples;
+  for (unsigned seed = 0; seed < 3; ++seed) samples.push_back({test::drawn_picture(64, 64, seed == 1 ? 1 : 3, seed), 0});
+  std::uint32_t last = 0;
+  StorageReply reply = measure_storage(
+      spread(samples, 16), 64, MeasureStorage{16, 3}, 2, [&](std::uint32_t done) { EXPECT_EQ(done, ++last); }, kNever);
+  EXPECT_EQ(last, 3u);
+  auto formats = design_space(64);
+  ASSERT_EQ(reply.mean_bytes.size(), formats.size());
+  ASSERT_EQ(reply.deviation.size(), formats.size());
+  for (std::size_t f = 0; f < formats.size(); f += 61) {
+    double sum = 0, squares = 0;
+    for (const Sample& sample : samples) {
+      double size = static_cast<double>(write_value(encode(sample.picture, formats[f], kNever), 3).size());
+      sum += size, squares += size * size;
+    }
+    EXPECT_NEAR(reply.mean_bytes[f], sum / 3, 1e-2) << to_string(formats[f]);
+    EXPECT_NEAR(reply.deviation[f], std::sqrt(squares / 3 - sum / 3 * sum / 3), 0.1) << to_string(formats[f]);
+  }
+}
+
+TEST(DataSet, ReportsPicturesThatCannotBeRead) {
+  TrainSetup setup;
+  setup.classes = 2;
+  setup.size = 64;
+  setup.threads = 2;
+  setup.max_pixels = 1'000'000;
+  DataSet data(setup);
+  auto file = write_jpeg(test::drawn_picture(100, 80, 3), 90);
+  auto broken = file;
+  broken.resize(file.size() / 2);
+  AddReply reply = data.add(AddImages{{{file, 0, false}, {Blob{1, 2, 3}, 1, false}, {file, 1, true}, {broken, 0, false}}}, kNever);
+  EXPECT_EQ(reply.training, 1u);
+  EXPECT_EQ(reply.validation, 1u);
+  ASSERT_EQ(reply.rejected.size(), 2u);
+  EXPECT_EQ(reply.rejected[0].index, 1u);
+  EXPECT_EQ(reply.rejected[1].index, 3u);
+  EXPECT_FALSE(reply.rejected[1].message.empty());
+  EXPECT_EQ(data.training()[0].picture.width, 64);
+  EXPECT_EQ(data.training()[0].picture.height, 64);
+  EXPECT_THROW(data.add(AddImages{{{file, 2, false}}}, kNever), Error);
+}
+
+}  // namespace
+}  // namespace imagecalc

@@ -1,0 +1,280 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cmath>
+
+#include "codec/value.h"
+#include "models.h"
+#include "pictures.h"
+#include "runner_process.h"
+
+namespace imagecalc {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Conversation;
+using test::exported_model;
+using test::hash_of;
+using test::ServingRunner;
+
+const Interrupt kNever;
+
+Blob jpeg_file() {
+  Blob file = test::photograph_file();
+  return file.empty() ? write_jpeg(test::drawn_picture(231, 173, 3), 90) : file;
+}
+
+Blob value_of(const Blob& file, const Format& format) {
+  return write_value(encode(read_picture(file, Limits{}, kNever), format, kNever), 3);
+}
+
+InferRequest request_for(const Blob& model, const char* input) {
+  InferRequest request;
+  request.model = hash_of(model);
+  request.input = parse_model_input(input);
+  request.normalisation = {{5, 1, -1}, {300, 100, 90}};
+  request.max_pixels = 100'000'000;
+  return request;
+}
+
+Failure failure_of(const Message& reply) {
+  auto* failure = std::get_if<Failure>(&reply);
+  if (!failure) ADD_FAILURE() << "an answer of kind " << reply.index() << " instead of a failure";
+  return failure ? *failure : Failure{};
+}
+
+InferReply scores_of(Conversation& conversation, const InferRequest& request) {
+  Message reply = conversation.ask(request);
+  if (auto* failure = std::get_if<Failure>(&reply)) ADD_FAILURE() << failure->message;
+  return std::get<InferReply>(reply);
+}
+
+// One runner for the tests that leave it alive.
+class Serving : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { runner_ = new ServingRunner(); }
+  static void TearDownTestSuite() {
+    delete runner_;
+    runner_ = nullptr;
+  }
+  Conversation connected_with(const Blob& model) {
+    Conversation conversation = runner_->connect();
+    EXPECT_TRUE(std::holds_alternative<Done>(conversation.ask(LoadModel{hash_of(model), model})));
+    return conversation;
+  }
+
+  static ServingRunner* runner_;
+};
+ServingRunner* Serving::runner_ = nullptr;
+
+TEST_F(Serving, OnlyTheOwnerCanReachTheSocket) {
+  runner_->connect();
+  struct stat status {};
+  ASSERT_EQ(::stat(runner_->socket_path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+}
+
+TEST_F(Serving, AsksForAModelOnceAndKeepsItForAll) {
+  Blob model = exported_model("script");
+  InferRequest request = request_for(model, "1x1/b32/k3/q50@256");
+  request.items.push_back({InferItem::Kind::picture, jpeg_file()});
+  Conversation first = runner_->connect(), second = runner_->connect();
+  EXPECT_TRUE(std::holds_alternative<NeedModel>(first.ask(request)));
+  EXPECT_TRUE(std::holds_alternative<Done>(first.ask(LoadModel{request.model, model})));
+  InferReply reply = scores_of(first, request);
+  EXPECT_EQ(reply.outputs, 4u);
+  ASSERT_EQ(reply.scores.size(), 4u);
+  EXPECT_GT(reply.decode_us, 0);
+  EXPECT_GT(reply.model_us, 0);
+  EXPECT_EQ(scores_of(second, request).scores, reply.scores);
+}
+
+TEST_F(Serving, AValueAndItsPictureScoreTheSame) {
+  Blob model = exported_model("script"), file = jpeg_file();
+  Conversation conversation = connected_with(model);
+  for (const char* text : {"1x1/b32/k3/q50@256", "2x2c/b8/k2/q20@128", "4x4/b16/k4/q100"}) {
+    InferRequest request = request_for(model, text);
+    request.items = {{InferItem::Kind::value, value_of(file, request.input.format)}, {InferItem::Kind::picture, file}};
+    InferReply reply = scores_of(conversation, request);
+    ASSERT_EQ(reply.scores.size(), 8u);
+    for (int i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(reply.scores[i], reply.scores[4 + i]) << text;
+    EXPECT_TRUE(std::isfinite(reply.scores[0]));
+  }
+}
+
+TEST_F(Serving, PicturesOfAnySizeInOneRequest) {
+  Blob model = exported_model("script");
+  Conversation conversation = connected_with(model);
+  InferRequest request = request_for(model, "1x1/b8/k3/q20");
+  std::vector<float> one_by_one;
+  for (int size : {40, 40, 64, 33, 64}) {
+    InferItem item{InferItem::Kind::picture, write_jpeg(test::drawn_picture(size, 50, 3, size), 90)};
+    request.items = {item};
+    auto scores = scores_of(conversation, request).scores;
+    one_by_one.insert(one_by_one.end(), scores.begin(), scores.end());
+  }
+  request.items.clear();
+  for (int size : {40, 40, 64, 33, 64}) {
+    request.items.push_back({InferItem::Kind::picture, write_jpeg(test::drawn_picture(size, 50, 3, size), 90)});
+  }
+  auto together = scores_of(conversation, request).scores;
+  ASSERT_EQ(together.size(), one_by_one.size());
+  for (std::size_t i = 0; i < together.size(); ++i) EXPECT_NEAR(together[i], one_by_one[i], 1e-4);
+}
+
+TEST_F(Serving, ManyImagesComeBackInOrder) {
+  Blob model = test::tiny_model(), file = jpeg_file();
+  Conversation conversation = connected_with(model);
+  InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
+  Blob dark = value_of(write_jpeg(Picture{8, 8, 3, std::vector<std::uint8_t>(192, 0)}, 90), request.input.format);
+  Blob other = value_of(file, request.input.format);
+  for (int i = 0; i < 600; ++i) request.items.push_back({InferItem::Kind::value, i % 5 == 0 ? dark : other});
+  auto scores = scores_of(conversation, request).scores;
+  ASSERT_EQ(scores.size(), 2400u);
+  EXPECT_NE(scores[0], scores[4]);
+  for (int i = 0; i < 600; ++i) EXPECT_NEAR(scores[4 * i], scores[i % 5 == 0 ? 0 : 4], 1e-5);
+}
+
+TEST_F(Serving, RgbModelsReadPictures) {
+  Blob model = exported_model("frozen"), file = jpeg_file();
+  Conversation conversation = connected_with(model);
+  InferRequest request = request_for(model, "rgb@64");
+  request.items = {{InferItem::Kind::picture, file}};
+  EXPECT_EQ(scores_of(conversation, request).scores.size(), 4u);
+  request.items.push_back({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k1/q20@64"))});
+  Failure failure = failure_of(conversation.ask(request));
+  EXPECT_EQ(failure.fault, Fault::wrong_format);
+  EXPECT_EQ(failure.item, 1);
+}
+
+TEST_F(Serving, FailuresNameTheItemAndTheConnectionLivesOn) {
+  Blob model = test::tiny_model(), file = jpeg_file();
+  Conversation conversation = connected_with(model);
+  InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
+  InferItem good{InferItem::Kind::value, value_of(file, request.input.format)};
+  auto fault_of = [&](const InferItem& bad, std::int64_t max_pixels) {
+    request.items = {good, good, bad};
+    request.max_pixels = max_pixels;
+    Failure failure = failure_of(conversation.ask(request));
+    EXPECT_EQ(failure.item, 2);
+    EXPECT_FALSE(failure.message.empty());
+    return failure.fault;
+  };
+  EXPECT_EQ(fault_of({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k2/q20@64"))}, 1 << 24), Fault::wrong_format);
+  EXPECT_EQ(fault_of({InferItem::Kind::value, Blob(100, 0x1C)}, 1 << 24), Fault::corrupt_value);
+  EXPECT_EQ(fault_of({InferItem::Kind::picture, Blob(100, 0x1C)}, 1 << 24), Fault::unsupported_picture);
+  EXPECT_EQ(fault_of({InferItem::Kind::picture, Blob(file.begin(), file.begin() + file.size() / 2)}, 1 << 24), Fault::bad_picture);
+  EXPECT_EQ(fault_of({InferItem::Kind::picture, write_jpeg(test::drawn_picture(80, 80, 3), 90)}, 64 * 64), Fault::limit_exceeded);
+  request.items = {good};
+  EXPECT_EQ(scores_of(conversation, request).scores.size(), 4u);
+}
+
+TEST_F(Serving, BadModelsAreFailures) {
+  Conversation conversation = runner_->connect();
+  Blob noise(5000, 42), script = exported_model("script");
+  Blob truncated(script.begin(), script.begin() + static_cast<std::ptrdiff_t>(script.size() / 2));
+  for (const Blob& bad : {noise, truncated, Blob{}}) {
+    EXPECT_EQ(failure_of(conversation.ask(LoadModel{hash_of(bad), bad})).fault, Fault::bad_model);
+    EXPECT_EQ(failure_of(conversation.ask(InspectModel{bad, {{24, 24}}})).fault, Fault::bad_model);
+  }
+  EXPECT_EQ(failure_of(conversation.ask(LoadModel{hash_of(noise), script})).fault, Fault::bad_model);
+
+  Blob pair = test::scripted_model("def forward(self, x):\n    return x, x\n");
+  ASSERT_TRUE(std::holds_alternative<Done>(conversation.ask(LoadModel{hash_of(pair), pair})));
+  InferRequest request = request_for(pair, "rgb@32");
+  request.items = {{InferItem::Kind::picture, jpeg_file()}};
+  Failure failure = failure_of(conversation.ask(request));
+  EXPECT_EQ(failure.fault, Fault::bad_model);
+  EXPECT_EQ(failure.item, -1);
+  EXPECT_TRUE(std::holds_alternative<InspectReply>(conversation.ask(InspectModel{script, {{24, 24}}})));
+}
+
+TEST_F(Serving, StrangersAreTurnedAway) {
+  Conversation conversation = runner_->connect();
+  EXPECT_EQ(failure_of(conversation.ask(TrainSetup{})).fault, Fault::protocol);
+  EXPECT_TRUE(std::holds_alternative<InspectReply>(conversation.ask(InspectModel{test::tiny_model(), {}})));
+  Conversation stale = runner_->connect();
+  const std::uint8_t garbage[] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+  ASSERT_EQ(::write(stale.fd(), garbage, sizeof garbage), 5);
+  EXPECT_FALSE(stale.channel().receive().has_value()) << "a stream that cannot be understood is closed";
+  runner_->connect();
+}
+
+TEST_F(Serving, SessionsAreServedTogether) {
+  Blob model = exported_model("script");
+  InferRequest request = request_for(model, "1x1/b32/k3/q50@256");
+  request.items.assign(8, {InferItem::Kind::value, value_of(jpeg_file(), request.input.format)});
+  Conversation reference_session = connected_with(model);
+  const auto reference = scores_of(reference_session, request).scores;
+  std::vector<std::jthread> sessions;
+  for (int s = 0; s < 6; ++s) {
+    sessions.emplace_back([&] {
+      Conversation conversation = runner_->connect();
+      for (int i = 0; i < 20; ++i) {
+        auto scores = scores_of(conversation, request).scores;
+        ASSERT_EQ(scores.size(), reference.size());
+        for (std::size_t k = 0; k < scores.size(); ++k) ASSERT_NEAR(scores[k], reference[k], 1e-4);
+      }
+    });
+  }
+}
+
+TEST(Server, EndsWithItsLifeline) {
+  ServingRunner runner;
+  Conversation conversation = runner.connect();
+  runner.cut_lifeline();
+  auto status = runner.child().wait(3s);
+  ASSERT_TRUE(status.has_value());
+  EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+  EXPECT_FALSE(conversation.channel().receive().has_value());
+}
+
+TEST(Server, EndsOnSigtermAndFinishesWhatIsInFlight) {
+  ServingRunner runner;
+  Conversation conversation = runner.connect();
+  Blob model = exported_model("script");
+  conversation.ask(LoadModel{hash_of(model), model});
+  InferRequest request = request_for(model, "1x1/b8/k4/q20@256");
+  request.items.assign(10, {InferItem::Kind::picture, jpeg_file()});
+  conversation.channel().send(request);
+  std::this_thread::sleep_for(20ms);
+  runner.child().signal(SIGTERM);
+  auto reply = conversation.channel().receive();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_TRUE(std::holds_alternative<InferReply>(*reply));
+  auto status = runner.child().wait(3s);
+  ASSERT_TRUE(status.has_value());
+  EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+}
+
+TEST(Server, AClientThatLeavesStopsItsWork) {
+  ServingRunner runner(1);
+  Blob model = exported_model("script");
+  InferRequest request = request_for(model, "rgb@256");
+  request.items.assign(2000, {InferItem::Kind::picture, jpeg_file()});
+  {
+    Conversation leaving = runner.connect();
+    leaving.ask(LoadModel{hash_of(model), model});
+    leaving.channel().send(request);
+    std::this_thread::sleep_for(50ms);
+  }
+  Conversation staying = runner.connect();
+  request.items.resize(1);
+  auto start = std::chrono::steady_clock::now();
+  scores_of(staying, request);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 15s) << "2000 images take far longer";
+}
+
+TEST(Server, RefusesWrongArguments) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{IMAGECALC_RUNNER}, {IMAGECALC_RUNNER, "--serve", "--socket", "s"},
+        {IMAGECALC_RUNNER, "--train", "--threads", "zero"}}) {
+    test::Child child(arguments, [] { ::close(STDERR_FILENO); });
+    auto status = child.wait(30s);
+    ASSERT_TRUE(status.has_value());
+    EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 2);
+  }
+}
+
+}  // namespace
+}  // namespace imagecalc
