@@ -2,14 +2,15 @@
 # Runs the main job from end to end on a private server: design a format for a model and a table of pictures, convert the table,
 # classify in SQL, compare with JPEG.
 #
-#   scripts/demo.sh [--images DIR] [--model FILE] [--epochs N]
+#   scripts/demo.sh [--images DIR] [--model FILE] [--epochs N] [--shell]
 #
 # --images: a folder with labels.csv (file, label, split), or with a folder of JPEG files for each class. By default
 #           ../shared/data/weather where it is there (IMAGECALC_DATA names another place), else pictures that are drawn.
 # --model:  a scripted TorchScript module with as many outputs as there are classes. By default a small network.
 # --epochs: of a training from the file's weights (default 12).
+# --shell:  stop where the pictures are in the table images and the model is model.pt, and open psql; the server goes when it ends.
 set -euo pipefail
-images= model= epochs=12
+images= model= epochs=12 shell=
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
   exit "$1"
@@ -19,6 +20,7 @@ while [ $# -gt 0 ]; do
     --images) images=$(realpath "${2:?--images needs a folder}"); shift 2 ;;
     --model) model=$(realpath "${2:?--model needs a file}"); shift 2 ;;
     --epochs) epochs=${2:?--epochs needs a number}; shift 2 ;;
+    --shell) shell=yes; shift ;;
     -h | --help) usage 0 ;;
     *) echo "unknown argument $1" >&2; usage 2 >&2 ;;
   esac
@@ -57,9 +59,31 @@ prepare_model() {
   fi
 }
 
+# Where a relative path starts for the server: its data directory.
+place_files() {
+  cp "$work/models/model.pt" "$work/data/model.pt"
+  cp "$(find "$work/pictures" -name '*.jp*g' | sort | head -n 1)" "$work/data/new.jpg"
+  if [ "$(id -u)" = 0 ]; then chown postgres: "$work/data/model.pt" "$work/data/new.jpg"; fi
+}
+
+load_pictures() {
+  psql -X -q -v ON_ERROR_STOP=1 <<END
+CREATE TABLE images (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, jpeg bytea, label text, split text);
+CREATE TEMP TABLE listed (file text, label text, split text);
+\\copy listed FROM '$work/pictures/labels.csv' (FORMAT csv, HEADER)
+INSERT INTO images (jpeg, label, split)
+  SELECT pg_read_binary_file('$work/pictures/' || file), label, split FROM listed ORDER BY file;
+ANALYZE images;
+END
+}
+
 run_demo() {
-  psql -X -q -d postgres -v ON_ERROR_STOP=1 -v pictures="$work/pictures" -v model="$work/models/model.pt" \
-    -v epochs="$epochs" -v least_accuracy="$least_accuracy" -f scripts/demo.sql
+  psql -X -q -v ON_ERROR_STOP=1 -v epochs="$epochs" -v least_accuracy="$least_accuracy" <scripts/demo.sql
+}
+
+open_shell() {
+  echo "The pictures are in the table images (id, jpeg, label, split); the model is model.pt. \\q ends psql and the server."
+  psql -X
 }
 
 begin=$SECONDS
@@ -70,6 +94,11 @@ stage "collect pictures" collect_pictures
 stage "export the model" prepare_model
 own_work_folder
 stage "start a private server" start_server
+stage "load the pictures" eval 'place_files && load_pictures'
+if [ -n "$shell" ]; then
+  open_shell
+  exit
+fi
 ready=$SECONDS
 run_demo
 echo "The demo took $((SECONDS - ready)) s after $((ready - begin)) s of set-up."

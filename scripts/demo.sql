@@ -1,23 +1,17 @@
--- The main job, step by step. Variables: pictures, model, epochs, least_accuracy. scripts/demo.sh sets them.
+-- The main job, step by step, on the table images (id, jpeg, label, split) and the model model.pt.
+-- scripts/demo.sh loads them and sets the variables epochs and least_accuracy.
 \set QUIET on
 \pset footer off
 CREATE EXTENSION imagecalc;
 
 \echo
 \echo '== A table of JPEG pictures'
-CREATE TABLE images (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, jpeg bytea, label text, split text);
-CREATE TEMP TABLE listed (file text, label text, split text);
-\cd :pictures
-\copy listed FROM 'labels.csv' (FORMAT csv, HEADER)
-INSERT INTO images (jpeg, label, split)
-    SELECT pg_read_binary_file(:'pictures' || '/' || file), label, split FROM listed ORDER BY file;
 SELECT label, count(*) FILTER (WHERE split = 'train') AS train, count(*) FILTER (WHERE split = 'validation') AS validation,
        round(avg(octet_length(jpeg))) AS jpeg_bytes
 FROM images GROUP BY label ORDER BY label;
 
 \echo '== Design a format for the model: at most 1 ms an image'
-\echo 'SELECT ic_design(''images'', ''model.pt'', split_column => ''split'', latency => ''1ms'', rgb_reference => true, ...);'
-SELECT ic_design('images', :'model', split_column => 'split', latency => '1ms', size => 128, epochs => :epochs,
+SELECT ic_design('images', 'model.pt', split_column => 'split', latency => '1ms', size => 128, epochs => :epochs,
                  transfer_epochs => 3, sampled_buckets => 4, trials_per_bucket => 2, rgb_reference => true) AS design \gset
 \echo 'CALL ic_wait(' :design ');'
 CALL ic_wait(:design);
@@ -36,7 +30,7 @@ SELECT ddl, model FROM ic_designs WHERE id = :design \gset
 \d images
 
 \echo '== Classify the validation rows'
-\echo 'SELECT label, ic_infer(''' :model ''', jpeg), count(*) FROM images WHERE split = ''validation'' ...;'
+\echo 'SELECT label, ic_infer(model, jpeg) FROM images WHERE split = ''validation'';'
 CREATE TEMP TABLE answer AS SELECT label, ic_infer(:'model', jpeg) AS said FROM images WHERE split = 'validation';
 CREATE TEMP TABLE rgb_answer AS SELECT label, ic_infer(:'model' || '_rgb', jpeg) AS said FROM originals WHERE split = 'validation';
 SELECT label, count(*) AS pictures, count(*) FILTER (WHERE said = label) AS right_answers FROM answer GROUP BY label ORDER BY label;
@@ -47,9 +41,10 @@ WITH jpeg AS (SELECT avg((said = label)::int) AS accuracy FROM rgb_answer),
      size AS (SELECT (SELECT avg(octet_length(jpeg)) FROM originals) AS jpeg, (SELECT avg(pg_column_size(jpeg)) FROM images) AS chosen),
      design AS (SELECT d.*, c.fetch_us, c.decode_us, c.transfer_us, c.model_us FROM imagecalc.design AS d
                 JOIN imagecalc.candidate AS c ON c.design = d.id AND c.format = d.chosen WHERE d.id = :design)
-SELECT * FROM (
-    SELECT 1 AS place, 'accuracy, %' AS " ", round(100 * jpeg.accuracy, 1) AS "JPEG", round(100 * chosen.accuracy, 1) AS "chosen format",
-           NULL::numeric AS "times better" FROM jpeg, chosen
+SELECT what AS " ", jpeg AS "JPEG", chosen AS "chosen format", times AS "times better"
+FROM (
+    SELECT 1 AS place, 'accuracy, %' AS what, round(100 * jpeg.accuracy, 1) AS jpeg, round(100 * chosen.accuracy, 1) AS chosen,
+           NULL::numeric AS times FROM jpeg, chosen
     UNION ALL SELECT 2, 'bytes an image', round(jpeg), round(chosen), round(jpeg / chosen, 1) FROM size
     UNION ALL SELECT 3, 'decode, us', round(jpeg_decode_us::numeric), round(decode_us::numeric, 1),
                      round((jpeg_decode_us / decode_us)::numeric, 1) FROM design

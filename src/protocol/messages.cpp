@@ -64,9 +64,7 @@ void fields(auto&, Is<Done> auto&) {}
 void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.message, m.hint); }
 
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
-void fields(auto& archive, Is<InferRequest> auto& m) {
-  archive(m.model, m.input, m.normalisation, m.max_pixels, m.items);
-}
+void fields(auto& archive, Is<InferRequest> auto& m) { archive(m.model, m.input, m.normalisation, m.max_pixels, m.items); }
 void fields(auto& archive, Is<InferReply> auto& m) { archive(m.outputs, m.scores, m.decode_us, m.model_us); }
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
@@ -86,9 +84,7 @@ void fields(auto& archive, Is<MeasureStorage> auto& m) { archive(m.sample, m.com
 void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.deviation); }
 void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }
-void fields(auto& archive, Is<TrainReply> auto& m) {
-  archive(m.accuracy, m.loss, m.seconds, m.normalisation, m.weights);
-}
+void fields(auto& archive, Is<TrainReply> auto& m) { archive(m.accuracy, m.loss, m.seconds, m.normalisation, m.weights); }
 
 constexpr Fault largest(Fault) { return Fault::last; }
 constexpr InferItem::Kind largest(InferItem::Kind) { return InferItem::Kind::picture; }

@@ -57,10 +57,10 @@ struct InferRequest {
 };
 
 struct InferReply {
-  std::uint32_t outputs = 0;   // a row's length
-  std::vector<float> scores;   // [items][outputs], as the model gives them (logits)
-  float decode_us = 0;         // for the whole request: bytes to tensor
-  float model_us = 0;          // for the whole request: tensor to scores
+  std::uint32_t outputs = 0;  // a row's length
+  std::vector<float> scores;  // [items][outputs], as the model gives them (logits)
+  float decode_us = 0;        // for the whole request: bytes to tensor
+  float model_us = 0;         // for the whole request: tensor to scores
 };
 
 struct NeedModel {};
@@ -85,7 +85,7 @@ struct InspectReply {
     std::string refusal;        // what the model said
   };
   std::vector<Shape> shapes;
-  std::uint64_t parameters = 0;  // how many numbers can be trained; 0 for a frozen model
+  std::uint64_t parameters = 0;   // how many numbers can be trained; 0 for a frozen model
   bool learns_statistics = true;  // false: it has batch norm whose running statistics do not move in training mode
 };
 
@@ -152,8 +152,8 @@ struct TrainReply {
 };
 
 using Message =
-    std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply, TrainSetup,
-                 AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply>;
+    std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply,
+                 TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply>;
 
 // A whole frame, header included. Error(limit_exceeded) past kMaxFrameSize.
 Blob encode_frame(const Message& message);

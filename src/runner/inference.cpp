@@ -23,7 +23,8 @@ using Decoded = std::variant<Coefficients, Picture>;
 
 void check_format(const Coefficients& value, const Format& wanted) {
   if (value.format == wanted) return;
-  throw Error(Fault::wrong_format, "the value is of format " + to_string(value.format) + ", but the model reads " + to_string(wanted),
+  throw Error(Fault::wrong_format,
+              "the value is of format " + to_string(value.format) + ", but the model reads " + to_string(wanted),
               "Cast the value to icimage('" + to_string(wanted) + "').");
 }
 

@@ -3,7 +3,7 @@
 //   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]
 //   imagecalc-runner --train        messages on standard input and output
 //
-// Whoever starts it should set OMP_WAIT_POLICY=PASSIVE.
+// Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/eventfd.h>
@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runner/channel.h"
 #include "runner/server.h"
@@ -43,9 +44,12 @@ bool parse_number(const char* text, T smallest, T largest, T& number) {
 }
 
 bool parse_options(int argc, char** argv, Options& options) {
-  static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},          {"train", no_argument, nullptr, 't'},
-                                    {"socket", required_argument, nullptr, 's'},   {"lifeline", required_argument, nullptr, 'l'},
-                                    {"threads", required_argument, nullptr, 'n'},  {"cache-bytes", required_argument, nullptr, 'c'},
+  static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},
+                                    {"train", no_argument, nullptr, 't'},
+                                    {"socket", required_argument, nullptr, 's'},
+                                    {"lifeline", required_argument, nullptr, 'l'},
+                                    {"threads", required_argument, nullptr, 'n'},
+                                    {"cache-bytes", required_argument, nullptr, 'c'},
                                     {nullptr, 0, nullptr, 0}};
   ServeOptions& serve = options.serve;
   for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
@@ -84,13 +88,19 @@ void become_helper() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// Idle OpenMP threads must sleep: where other processes want the cores, threads that spin make a model 20 times as slow. The
-// library looks at its environment once, before main, so a caller that has not set this costs a second start.
+// Where other processes want the cores, idle threads that spin make models 20 times as slow: OpenMP's must sleep, and
+// OpenBLAS is to have none. Both libraries look at their environment once, before main, so a caller that has not set this
+// costs a second start.
 void let_idle_threads_sleep(char** argv) {
-  if (::getenv("OMP_WAIT_POLICY")) return;
-  ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+  bool missing = false;
+  for (auto [name, value] : {std::pair{"OMP_WAIT_POLICY", "PASSIVE"}, {"OPENBLAS_NUM_THREADS", "1"}}) {
+    if (::getenv(name)) continue;
+    ::setenv(name, value, 1);
+    missing = true;
+  }
+  if (!missing) return;
   ::execv("/proc/self/exe", argv);
-  log_line("could not start again with OMP_WAIT_POLICY=PASSIVE: models may be slow");
+  log_line("could not start again with another environment: models may be slow");
 }
 
 void serve_until_stopped(const ServeOptions& options) {

@@ -98,7 +98,8 @@ int listen_at(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
-    throw Error(Fault::invalid_argument, "the socket's path is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+    throw Error(Fault::invalid_argument,
+                "the socket's path is longer than " + std::to_string(sizeof address.sun_path - 1) + " bytes");
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -52,7 +52,8 @@ TEST(TorchEngine, ScoresEqualADirectForward) {
       ASSERT_EQ(scores.outputs, 4u);
       ASSERT_EQ(scores.values.size(), images * 4);
       at::NoGradGuard no_gradients;
-      at::Tensor direct = module.forward({at::from_blob(batch.data(), {std::int64_t(images), 3, size.height, size.width})}).toTensor();
+      at::Tensor direct =
+          module.forward({at::from_blob(batch.data(), {std::int64_t(images), 3, size.height, size.width})}).toTensor();
       for (std::size_t i = 0; i < scores.values.size(); ++i) {
         EXPECT_NEAR(scores.values[i], direct.contiguous().data_ptr<float>()[i], 1e-4);
       }
@@ -76,12 +77,14 @@ TEST(TorchEngine, RefusesBytesThatAreNoModel) {
 }
 
 TEST(TorchEngine, RefusesModelsThatDoNotClassify) {
-  EXPECT_EQ(message_of(scripted_model("def forward(self, x):\n    return x, x\n"), {8, 8}), "the model does not return a tensor");
+  EXPECT_EQ(message_of(scripted_model("def forward(self, x):\n    return x, x\n"), {8, 8}),
+            "the model does not return a tensor");
   EXPECT_EQ(message_of(scripted_model("def forward(self, x):\n    return x\n"), {8, 8}),
             "the model does not return one row of scores an image");
   EXPECT_EQ(message_of(scripted_model("def forward(self, x):\n    return x.flatten(1).to(dtype=3)\n"), {8, 8}),
             "the model's scores are not floating-point numbers");
-  EXPECT_EQ(message_of(scripted_model("def forward(self):\n    return self.weight\n"), {8, 8}).find("the model failed: "), 0u);
+  EXPECT_EQ(message_of(scripted_model("def forward(self):\n    return self.weight\n"), {8, 8}).find("the model failed: "),
+            0u);
 }
 
 TEST(TorchEngine, AModelMaySayWhyItRefuses) {
@@ -91,12 +94,14 @@ TEST(TorchEngine, AModelMaySayWhyItRefuses) {
       "    return torch.matmul(x.mean([2, 3]), self.weight)\n");
   EXPECT_EQ(message_of(choosy, {8, 8}), "the model failed: at least 16 rows are needed");
   EXPECT_EQ(message_of(choosy, {16, 16}), "no error");
-  EXPECT_EQ(message_of(scripted_model("def forward(self, x):\n    return torch.matmul(x.flatten(1), self.weight)\n"), {8, 8}),
-            "the model failed: mat1 and mat2 shapes cannot be multiplied (2x192 and 3x4)");
+  EXPECT_EQ(
+      message_of(scripted_model("def forward(self, x):\n    return torch.matmul(x.flatten(1), self.weight)\n"), {8, 8}),
+      "the model failed: mat1 and mat2 shapes cannot be multiplied (2x192 and 3x4)");
 }
 
 TEST(TorchEngine, InspectTriesEveryShape) {
-  Blob choosy = scripted_model("def forward(self, x):\n    assert x.size(2) >= 16\n    return torch.matmul(x.mean([2, 3]), self.weight)\n");
+  Blob choosy = scripted_model(
+      "def forward(self, x):\n    assert x.size(2) >= 16\n    return torch.matmul(x.mean([2, 3]), self.weight)\n");
   InspectReply reply = engine().inspect({choosy, {{8, 8}, {16, 24}, {0, 4}}});
   ASSERT_EQ(reply.shapes.size(), 3u);
   EXPECT_EQ(reply.shapes[0].outputs, 0u);
@@ -121,9 +126,10 @@ TEST(TorchEngine, InspectTellsWhatCanBeTrained) {
 }
 
 TEST(TorchMessage, KeepsTheLineThatMatters) {
-  EXPECT_EQ(torch_message("The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript (most recent "
-                          "call last):\n  File \"a.py\", line 3, in forward\n    return x\nRuntimeError: too small\n"),
-            "too small");
+  EXPECT_EQ(
+      torch_message("The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript (most recent "
+                    "call last):\n  File \"a.py\", line 3, in forward\n    return x\nRuntimeError: too small\n"),
+      "too small");
   EXPECT_EQ(torch_message("Traceback:\nRuntimeError: AssertionError: too small\n"), "too small");
   EXPECT_EQ(torch_message("[enforce fail at inline_container.cc:145] . failed finding central directory\nframe #0: foo"),
             "failed finding central directory");

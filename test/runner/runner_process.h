@@ -28,6 +28,12 @@ inline void expect(bool good, const char* what) {
   if (!good) throw std::runtime_error(std::string(what) + ": " + std::strerror(errno));
 }
 
+// What the runner wants set, else it starts twice.
+inline void set_environment() {
+  ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+  ::setenv("OPENBLAS_NUM_THREADS", "1", 1);
+}
+
 // A child process: killed and reaped at the latest when the object goes.
 class Child {
  public:
@@ -99,11 +105,13 @@ inline std::pair<Fd, Fd> make_pipe() {
 // One conversation: asks and takes the answer, passing Progress by.
 class Conversation {
  public:
-  Conversation(Fd in, Fd out) : in_(std::move(in)), out_(std::move(out)), channel_(in_.get(), out_.get() < 0 ? in_.get() : out_.get()) {
+  Conversation(Fd in, Fd out)
+      : in_(std::move(in)), out_(std::move(out)), channel_(in_.get(), out_.get() < 0 ? in_.get() : out_.get()) {
     ask(Hello{});
   }
 
-  Message ask(const Message& request, const std::function<void(const Progress&)>& on_progress = [](const Progress&) {}) {
+  Message ask(
+      const Message& request, const std::function<void(const Progress&)>& on_progress = [](const Progress&) {}) {
     channel_.send(request);
     while (true) {
       auto reply = channel_.receive();
@@ -128,10 +136,10 @@ class ServingRunner {
     auto [read_end, write_end] = make_pipe();
     lifeline_ = std::move(write_end);
     int inherited = read_end.get();
-    child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--serve", "--socket", "s", "--lifeline", std::to_string(inherited),
-                                            "--threads", std::to_string(threads)},
+    child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--serve", "--socket", "s", "--lifeline",
+                                            std::to_string(inherited), "--threads", std::to_string(threads)},
                    [&] {
-                     ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+                     set_environment();
                      ::fcntl(inherited, F_SETFD, 0);
                      expect(::chdir(directory_.c_str()) == 0, "chdir");
                    });
@@ -176,7 +184,7 @@ class TrainingRunner {
     auto [child_in, to_child] = make_pipe();
     auto [from_child, child_out] = make_pipe();
     child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--train"}, [&] {
-      ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+      set_environment();
       ::dup2(child_in.get(), STDIN_FILENO);
       ::dup2(child_out.get(), STDOUT_FILENO);
     });
@@ -185,7 +193,8 @@ class TrainingRunner {
     conversation_.emplace(std::move(from_child), std::move(to_child));
   }
 
-  Message ask(const Message& request, const std::function<void(const Progress&)>& on_progress = [](const Progress&) {}) {
+  Message ask(
+      const Message& request, const std::function<void(const Progress&)>& on_progress = [](const Progress&) {}) {
     return conversation_->ask(request, on_progress);
   }
   Conversation& conversation() { return *conversation_; }

@@ -15,7 +15,8 @@ const Interrupt kNever;
 
 ModelInput input_of(const char* text) { return parse_model_input(text); }
 
-std::vector<float> tensor_of(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation) {
+std::vector<float> tensor_of(const Picture& picture, const View& view, const ModelInput& input,
+                             const Normalisation& normalisation) {
   TensorSize size = tensor_size(input);
   std::vector<float> tensor(std::size_t{3} * size.height * size.width);
   make_tensor(picture, view, input, normalisation, tensor.data(), kNever);
@@ -159,7 +160,8 @@ TEST(DataSet, ReportsPicturesThatCannotBeRead) {
   auto file = write_jpeg(test::drawn_picture(100, 80, 3), 90);
   auto broken = file;
   broken.resize(file.size() / 2);
-  AddReply reply = data.add(AddImages{{{file, 0, false}, {Blob{1, 2, 3}, 1, false}, {file, 1, true}, {broken, 0, false}}}, kNever);
+  AddReply reply =
+      data.add(AddImages{{{file, 0, false}, {Blob{1, 2, 3}, 1, false}, {file, 1, true}, {broken, 0, false}}}, kNever);
   EXPECT_EQ(reply.training, 1u);
   EXPECT_EQ(reply.validation, 1u);
   ASSERT_EQ(reply.rejected.size(), 2u);

@@ -160,11 +160,14 @@ TEST_F(Serving, FailuresNameTheItemAndTheConnectionLivesOn) {
     EXPECT_FALSE(failure.message.empty());
     return failure.fault;
   };
-  EXPECT_EQ(fault_of({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k2/q20@64"))}, 1 << 24), Fault::wrong_format);
+  EXPECT_EQ(fault_of({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k2/q20@64"))}, 1 << 24),
+            Fault::wrong_format);
   EXPECT_EQ(fault_of({InferItem::Kind::value, Blob(100, 0x1C)}, 1 << 24), Fault::corrupt_value);
   EXPECT_EQ(fault_of({InferItem::Kind::picture, Blob(100, 0x1C)}, 1 << 24), Fault::unsupported_picture);
-  EXPECT_EQ(fault_of({InferItem::Kind::picture, Blob(file.begin(), file.begin() + file.size() / 2)}, 1 << 24), Fault::bad_picture);
-  EXPECT_EQ(fault_of({InferItem::Kind::picture, write_jpeg(test::drawn_picture(80, 80, 3), 90)}, 64 * 64), Fault::limit_exceeded);
+  EXPECT_EQ(fault_of({InferItem::Kind::picture, Blob(file.begin(), file.begin() + file.size() / 2)}, 1 << 24),
+            Fault::bad_picture);
+  EXPECT_EQ(fault_of({InferItem::Kind::picture, write_jpeg(test::drawn_picture(80, 80, 3), 90)}, 64 * 64),
+            Fault::limit_exceeded);
   request.items = {good};
   EXPECT_EQ(scores_of(conversation, request).scores.size(), 4u);
 }
@@ -266,9 +269,9 @@ TEST(Server, AClientThatLeavesStopsItsWork) {
 }
 
 TEST(Server, RefusesWrongArguments) {
-  for (const std::vector<std::string>& arguments :
-       {std::vector<std::string>{IMAGECALC_RUNNER}, {IMAGECALC_RUNNER, "--serve", "--socket", "s"},
-        {IMAGECALC_RUNNER, "--train", "--threads", "zero"}}) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{IMAGECALC_RUNNER},
+                                                    {IMAGECALC_RUNNER, "--serve", "--socket", "s"},
+                                                    {IMAGECALC_RUNNER, "--train", "--threads", "zero"}}) {
     test::Child child(arguments, [] { ::close(STDERR_FILENO); });
     auto status = child.wait(30s);
     ASSERT_TRUE(status.has_value());

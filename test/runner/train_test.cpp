@@ -31,7 +31,8 @@ Picture drawn_class(std::uint32_t label, unsigned seed) {
 
 AddImages drawn_images() {
   AddImages images;
-  for (unsigned i = 0; i < 280; ++i) images.images.push_back({write_jpeg(drawn_class(i % kClasses, i), 90), i % kClasses, i >= 200});
+  for (unsigned i = 0; i < 280; ++i)
+    images.images.push_back({write_jpeg(drawn_class(i % kClasses, i), 90), i % kClasses, i >= 200});
   return images;
 }
 

@@ -32,9 +32,17 @@ ModelHash some_hash() {
 // One of every kind, filled, and the odd ones: empty lists, absent optionals.
 std::vector<Message> all_messages() {
   InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, {}};
-  infer.items = {{InferItem::Kind::value, {1, 2, 3}}, {InferItem::Kind::picture, {}}, {InferItem::Kind::picture, Blob(300, 0xFF)}};
-  TrainSetup setup{.model = Blob(50, 9), .classes = 4, .size = 256, .threads = 2, .batch_size = 16, .learning_rate = 0.01f,
-                   .one_cycle = false, .seed = ~0ull, .max_pixels = 1};
+  infer.items = {
+      {InferItem::Kind::value, {1, 2, 3}}, {InferItem::Kind::picture, {}}, {InferItem::Kind::picture, Blob(300, 0xFF)}};
+  TrainSetup setup{.model = Blob(50, 9),
+                   .classes = 4,
+                   .size = 256,
+                   .threads = 2,
+                   .batch_size = 16,
+                   .learning_rate = 0.01f,
+                   .one_cycle = false,
+                   .seed = ~0ull,
+                   .max_pixels = 1};
   return {Hello{},
           Hello{99},
           Done{},

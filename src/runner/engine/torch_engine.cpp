@@ -41,8 +41,8 @@ class TorchModel : public Model {
 at::Tensor random_batch(TensorShape shape) {
   if (shape.height < 1 || shape.width < 1 || shape.height > kMaxEdge || shape.width > kMaxEdge ||
       std::int64_t{shape.height} * shape.width > kMaxArea) {
-    throw Error(Fault::limit_exceeded, "a tensor of " + std::to_string(shape.height) + "x" + std::to_string(shape.width) +
-                                           " is out of range");
+    throw Error(Fault::limit_exceeded,
+                "a tensor of " + std::to_string(shape.height) + "x" + std::to_string(shape.width) + " is out of range");
   }
   std::int64_t sizes[] = {2, 3, shape.height, shape.width};
   return at::randn(sizes, at::kFloat);

@@ -73,8 +73,9 @@ std::string torch_message(std::string_view what) {
 void rethrow_as_bad_model(const char* context) {
   auto fail = [&](std::string_view what) {
     if (what.find("can't allocate memory") != what.npos) throw std::bad_alloc();
-    throw Error(Fault::bad_model, std::string(context) + ": " + torch_message(what),
-                "Check that the file is TorchScript, made with torch.jit.script or torch.jit.trace, and that it runs in PyTorch.");
+    throw Error(
+        Fault::bad_model, std::string(context) + ": " + torch_message(what),
+        "Check that the file is TorchScript, made with torch.jit.script or torch.jit.trace, and that it runs in PyTorch.");
   };
   try {
     throw;
@@ -94,7 +95,8 @@ void rethrow_as_bad_model(const char* context) {
 
 torch::jit::Module load_module(std::span<const std::uint8_t> bytes) {
   if (bytes.size() > kMaxModelSize) {
-    throw Error(Fault::limit_exceeded, "a model is at most 400 MB, and this one has " + std::to_string(bytes.size()) + " bytes",
+    throw Error(Fault::limit_exceeded,
+                "a model is at most 400 MB, and this one has " + std::to_string(bytes.size()) + " bytes",
                 "Use a smaller model.");
   }
   return guard_torch("the model could not be loaded", [&] {

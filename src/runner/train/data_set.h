@@ -17,7 +17,10 @@ class DataSet {
  public:
   // What the setup says about pictures.
   explicit DataSet(const TrainSetup& setup)
-      : size_(static_cast<int>(setup.size)), classes_(setup.classes), max_pixels_(setup.max_pixels), threads_(setup.threads) {}
+      : size_(static_cast<int>(setup.size)),
+        classes_(setup.classes),
+        max_pixels_(setup.max_pixels),
+        threads_(setup.threads) {}
 
   // Pictures that cannot be read are left out and reported. Throws Error(invalid_argument) for a label past the classes.
   AddReply add(const AddImages& request, const Interrupt& interrupt);

@@ -95,8 +95,8 @@ View random_view(const Picture& picture, Random& random) {
   return view;
 }
 
-void make_tensor(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation, float* out,
-                 const Interrupt& interrupt) {
+void make_tensor(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation,
+                 float* out, const Interrupt& interrupt) {
   if (input.rgb) {
     place_rgb(picture, view.box, input.rgb_size, normalisation, out);
     if (view.mirrored) mirror(out, std::size_t(3) * input.rgb_size, input.rgb_size);
@@ -105,8 +105,8 @@ void make_tensor(const Picture& picture, const View& view, const ModelInput& inp
   }
 }
 
-Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, const ModelInput& input, std::uint32_t threads,
-                                    const Interrupt& interrupt) {
+Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, const ModelInput& input,
+                                    std::uint32_t threads, const Interrupt& interrupt) {
   std::vector<ChannelMoments> each(pictures.size());
   parallel_for(pictures.size(), threads, [&](std::size_t i) {
     const Picture& picture = pictures[i]->picture;

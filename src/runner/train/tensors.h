@@ -18,11 +18,11 @@ View whole_view(const Picture& picture);
 View random_view(const Picture& picture, Random& random);
 
 // The tensor of a view, as if the view had been stored in the format and read back.
-void make_tensor(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation, float* out,
-                 const Interrupt& interrupt);
+void make_tensor(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation,
+                 float* out, const Interrupt& interrupt);
 
 // Mean and deviation a channel over the pictures, unaugmented. A deviation is never 0.
-Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, const ModelInput& input, std::uint32_t threads,
-                                    const Interrupt& interrupt);
+Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, const ModelInput& input,
+                                    std::uint32_t threads, const Interrupt& interrupt);
 
 }  // namespace imagecalc

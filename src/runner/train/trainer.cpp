@@ -57,13 +57,17 @@ class Trainer {
     auto steps = static_cast<std::uint32_t>(pictures.size());
     return measure_storage(
         pictures, static_cast<int>(setup_->size), request, setup_->threads,
-        [&](std::uint32_t done) { channel_.send(Progress{done, steps, 0}); }, hang_up_);
+        [&](std::uint32_t done) {
+          channel_.send(Progress{done, steps, 0});
+        },
+        hang_up_);
   }
 
   Message handle(const Train& request) {
     check_set_up();
     check(request.input.rgb || request.input.format.size > 0, "a format to train on needs a size");
-    return train_model(*setup_, *data_, request, [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
+    return train_model(
+        *setup_, *data_, request, [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
   }
 
   template <typename Other>

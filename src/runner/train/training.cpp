@@ -33,7 +33,11 @@ class Loader {
  public:
   Loader(const ModelInput& input, const Normalisation& normalisation, std::uint32_t threads, std::uint64_t seed,
          const Interrupt& interrupt)
-      : input_(input), normalisation_(normalisation), size_(tensor_size(input)), threads_(threads), seed_(seed),
+      : input_(input),
+        normalisation_(normalisation),
+        size_(tensor_size(input)),
+        threads_(threads),
+        seed_(seed),
         interrupt_(interrupt) {}
 
   Batch augmented(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, std::uint64_t epoch) const {
@@ -54,7 +58,8 @@ class Loader {
 
  private:
   template <typename ChooseView>
-  Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, const ChooseView& choose_view) const {
+  Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen,
+                const ChooseView& choose_view) const {
     std::size_t floats = std::size_t{3} * size_.height * size_.width;
     Batch batch;
     batch.samples.resize(chosen.size() * floats);
@@ -98,10 +103,13 @@ double one_cycle(double peak, std::size_t step, std::size_t steps) {
 class Training {
  public:
   Training(const TrainSetup& setup, const DataSet& data, const Train& request, const Interrupt& interrupt)
-      : setup_(setup), request_(request), data_(data), interrupt_(interrupt),
+      : setup_(setup),
+        request_(request),
+        data_(data),
+        interrupt_(interrupt),
         module_(load_module(request.start_from ? *request.start_from : setup.model)),
-        normalisation_(measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads,
-                                             interrupt)),
+        normalisation_(
+            measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
         loader_(request.input, normalisation_, setup.threads, request.seed, interrupt),
         batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
         batches_(data.training().size() / batch_size_) {}
@@ -122,8 +130,8 @@ class Training {
   void train(const std::function<void(const Progress&)>& progress) {
     std::vector<at::Tensor> parameters;
     for (const at::Tensor& parameter : module_.parameters()) parameters.push_back(parameter);
-    torch::optim::SGD optimizer(parameters,
-                                torch::optim::SGDOptions(setup_.learning_rate).momentum(kMomentum).weight_decay(kWeightDecay));
+    torch::optim::SGD optimizer(
+        parameters, torch::optim::SGDOptions(setup_.learning_rate).momentum(kMomentum).weight_decay(kWeightDecay));
     module_.train();
     for (std::uint32_t epoch = 0; epoch < request_.epochs; ++epoch) {
       double loss = train_epoch(epoch, optimizer);
@@ -145,7 +153,8 @@ class Training {
       set_learning_rate(optimizer, epoch * batches_ + i);
       sum += step(batch, optimizer);
       if (!std::isfinite(sum)) {
-        throw Error(Fault::bad_model, "training diverged in epoch " + std::to_string(epoch + 1) + ": the loss is not a finite number",
+        throw Error(Fault::bad_model,
+                    "training diverged in epoch " + std::to_string(epoch + 1) + ": the loss is not a finite number",
                     "Use a lower learning_rate.");
       }
       interrupt_.check();
@@ -154,7 +163,8 @@ class Training {
   }
 
   void set_learning_rate(torch::optim::SGD& optimizer, std::size_t step) const {
-    double rate = setup_.one_cycle ? one_cycle(setup_.learning_rate, step, batches_ * request_.epochs) : setup_.learning_rate;
+    double rate =
+        setup_.one_cycle ? one_cycle(setup_.learning_rate, step, batches_ * request_.epochs) : setup_.learning_rate;
     for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
   }
 
@@ -202,7 +212,8 @@ class Training {
     module_.save(stream);
     std::string bytes = std::move(stream).str();
     if (bytes.size() > kMaxModelSize) {
-      throw Error(Fault::limit_exceeded, "the trained model takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB",
+      throw Error(Fault::limit_exceeded,
+                  "the trained model takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB",
                   "Use a smaller model.");
     }
     return {bytes.begin(), bytes.end()};
@@ -229,8 +240,9 @@ void check_trainable(const TrainSetup& setup) {
 TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train& request,
                        const std::function<void(const Progress&)>& progress, const Interrupt& interrupt) {
   if (data.training().size() < 2 || data.validation().empty()) {
-    throw Error(Fault::invalid_argument, "too few pictures to train on: " + std::to_string(data.training().size()) + " to train, " +
-                                             std::to_string(data.validation().size()) + " to validate",
+    throw Error(Fault::invalid_argument,
+                "too few pictures to train on: " + std::to_string(data.training().size()) + " to train, " +
+                    std::to_string(data.validation().size()) + " to validate",
                 "At least 2 pictures to train and 1 to validate are needed.");
   }
   at::set_num_threads(static_cast<int>(setup.threads));
