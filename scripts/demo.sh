@@ -55,26 +55,8 @@ prepare_model() {
   if [ -n "$model" ]; then
     cp "$model" "$work/models/model.pt"
   else
-    /usr/bin/python3 scripts/export_model.py "$work/models/model.pt" --classes "$(count_classes)"
+    export_net small-cnn-script "$work/models/model.pt"
   fi
-}
-
-# Where a relative path starts for the server: its data directory.
-place_files() {
-  cp "$work/models/model.pt" "$work/data/model.pt"
-  cp "$(find "$work/pictures" -name '*.jp*g' | sort | head -n 1)" "$work/data/new.jpg"
-  if [ "$(id -u)" = 0 ]; then chown postgres: "$work/data/model.pt" "$work/data/new.jpg"; fi
-}
-
-load_pictures() {
-  psql -X -q -v ON_ERROR_STOP=1 <<END
-CREATE TABLE images (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, jpeg bytea, label text, split text);
-CREATE TEMP TABLE listed (file text, label text, split text);
-\\copy listed FROM '$work/pictures/labels.csv' (FORMAT csv, HEADER)
-INSERT INTO images (jpeg, label, split)
-  SELECT pg_read_binary_file('$work/pictures/' || file), label, split FROM listed ORDER BY file;
-ANALYZE images;
-END
 }
 
 run_demo() {
@@ -94,7 +76,8 @@ stage "collect pictures" collect_pictures
 stage "export the model" prepare_model
 own_work_folder
 stage "start a private server" start_server
-stage "load the pictures" eval 'place_files && load_pictures'
+stage "place the model" place_files "$work/models/model.pt"
+stage "load the pictures" load_pictures
 if [ -n "$shell" ]; then
   open_shell
   exit

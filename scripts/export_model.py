@@ -2,7 +2,8 @@
 """Write a classifier as TorchScript, with the weights it starts from.
 
 The small network reads tensors of any size from 8x8 on: three of its four convolutions halve the picture, and the last
-feature maps are averaged whatever their size. The torchvision networks start from random weights too.
+feature maps are averaged whatever their size. The linear one reads 24x24 and refuses all else. The torchvision networks start
+from random weights too.
 """
 import argparse
 
@@ -13,7 +14,7 @@ from torch import nn
 def small_cnn(classes: int) -> nn.Module:
     layers = []
     inputs = 3
-    for outputs, stride in ((32, 1), (64, 2), (128, 2), (128, 2)):
+    for outputs, stride in ((16, 1), (32, 2), (64, 2), (128, 2)):
         layers += [
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
@@ -21,6 +22,10 @@ def small_cnn(classes: int) -> nn.Module:
         ]
         inputs = outputs
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+def linear(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, classes))
 
 
 def torchvision_net(name: str, classes: int) -> nn.Module:
@@ -43,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", metavar="OUT.pt")
     parser.add_argument("--classes", type=int, required=True)
-    parser.add_argument("--net", choices=("small-cnn", "mobilenet_v3_small", "resnet18"), default="small-cnn")
+    parser.add_argument("--net", choices=("small-cnn", "linear", "mobilenet_v3_small", "resnet18"), default="small-cnn")
     parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen"), default="script")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -51,7 +56,8 @@ def main() -> None:
         parser.error("--classes must be at least 1")
 
     torch.manual_seed(options.seed)
-    net = small_cnn(options.classes) if options.net == "small-cnn" else torchvision_net(options.net, options.classes)
+    own = {"small-cnn": small_cnn, "linear": linear}
+    net = own[options.net](options.classes) if options.net in own else torchvision_net(options.net, options.classes)
     as_torchscript(net, options.form).save(options.out)
 
 

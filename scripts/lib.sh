@@ -97,16 +97,41 @@ count_classes() {
   tail -n +2 "$work/pictures/labels.csv" | cut -d, -f2 | sort -u | wc -l
 }
 
-# The small network with as many outputs as the pictures have labels: one that can be trained, and two that cannot.
-prepare_models() {
-  local classes form
+# export_net NET-FORM FILE: a network with as many outputs as the pictures have labels; exported once and kept.
+export_net() {
+  local name=$1 classes kept
   classes=$(count_classes)
-  for form in script trace frozen; do
-    local model=build/models/small-cnn-$form-$classes.pt
-    mkdir -p build/models
-    if [ ! "$model" -nt scripts/export_model.py ]; then
-      /usr/bin/python3 scripts/export_model.py "$model" --classes "$classes" --as "$form" || return
-    fi
-    cp "$model" "$work/models/small-cnn-$form.pt" || return
+  kept=build/models/$name-$classes.pt
+  mkdir -p build/models
+  if [ ! "$kept" -nt scripts/export_model.py ]; then
+    /usr/bin/python3 scripts/export_model.py "$kept" --classes "$classes" --net "${name%-*}" --as "${name##*-}" || return
+  fi
+  cp "$kept" "$2"
+}
+
+# A small network that can be trained, in two forms that cannot, too, and one that reads a single size.
+prepare_models() {
+  local name
+  for name in small-cnn-script small-cnn-trace small-cnn-frozen linear-script; do
+    export_net "$name" "$work/models/$name.pt" || return
   done
+}
+
+# Puts a model and a picture where a relative path starts for the server: its data directory.
+place_files() {
+  cp "$1" "$work/data/model.pt"
+  cp "$(find "$work/pictures" -name '*.jp*g' | sort | head -n 1)" "$work/data/new.jpg"
+  if [ "$(id -u)" = 0 ]; then chown postgres: "$work/data/model.pt" "$work/data/new.jpg"; fi
+}
+
+# The pictures as a table of the current database.
+load_pictures() {
+  psql -X -q -v ON_ERROR_STOP=1 <<END
+CREATE TABLE images (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, jpeg bytea, label text, split text);
+CREATE TEMP TABLE listed (file text, label text, split text);
+\copy listed FROM '$work/pictures/labels.csv' (FORMAT csv, HEADER)
+INSERT INTO images (jpeg, label, split)
+  SELECT pg_read_binary_file('$work/pictures/' || file), label, split FROM listed ORDER BY file;
+ANALYZE images;
+END
 }

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [unit] [regress] [pgtap] [tap]
+#   scripts/test.sh [unit] [sanitize] [regress] [pgtap] [tap] [readme]
 #
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
-# The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt), the
-# pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table pictures as well.
+# The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
+# linear-script.pt), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table
+# pictures as well.
 # A server-level test that makes a server complain says so: a comment `# expects in the log: TEXT` for each such text.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,13 +43,38 @@ build_unit_tests() {
   cmake -S . -B build -DIMAGECALC_TESTS=ON && cmake --build build -j "$(nproc)"
 }
 
-run_unit() {
-  local log=$LOGS/unit-tests.log status=0
-  stage "build unit tests" build_unit_tests || { count 0 1; return; }
-  # Skipped ones neither pass nor fail.
-  stage "unit tests" ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" || status=1
-  count_or_complain "unit tests" "$(matches '^ *[0-9]+/[0-9]+ .* Passed ' "$log")" \
+# run_ctest NAME FOLDER: skipped tests neither pass nor fail.
+run_ctest() {
+  local log="$LOGS/${1// /-}.log" status=0
+  stage "$1" ctest --test-dir "$2" --output-on-failure --no-tests=error -j "$(nproc)" || status=1
+  count_or_complain "$1" "$(matches '^ *[0-9]+/[0-9]+ .* Passed ' "$log")" \
     "$(matches '^ *[0-9]+/[0-9]+ .*\*\*\*[^S]' "$log")" $status
+}
+
+run_unit() {
+  stage "build unit tests" build_unit_tests || { count 0 1; return; }
+  run_ctest "unit tests" build
+}
+
+# The layers that read bytes from outside, with AddressSanitizer and UndefinedBehaviorSanitizer.
+build_sanitized() {
+  cmake -S . -B build/sanitized -DIMAGECALC_TESTS=ON -DIMAGECALC_RUNNER=OFF -DIMAGECALC_SANITIZE=ON &&
+    cmake --build build/sanitized -j "$(nproc)"
+}
+
+run_sanitize() {
+  stage "build sanitized unit tests" build_sanitized || { count 0 1; return; }
+  run_ctest "sanitized unit tests" build/sanitized
+}
+
+# The lines of the README's first screen, as they stand.
+type_readme() {
+  createdb readme && export PGDATABASE=readme && place_files "$work/models/small-cnn-script.pt" && load_pictures &&
+    sed -n '/<!-- first screen/,/^```$/{/^<!--/d;/^```/d;p}' README.md | psql -X -a -v ON_ERROR_STOP=1
+}
+
+run_readme() {
+  if (stage "README's first screen" type_readme); then count 1 0; else count 0 1; fi
 }
 
 run_regress() {
@@ -124,9 +150,9 @@ check_server_log() {
 }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit regress pgtap tap)
+[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize regress pgtap tap readme)
 for name in "${stages[@]}"; do
-  [[ $name =~ ^(unit|regress|pgtap|tap)$ ]] || fail "unknown stage $name; there are unit, regress, pgtap and tap"
+  [[ $name =~ ^(unit|sanitize|regress|pgtap|tap|readme)$ ]] || fail "unknown stage $name; there are unit, sanitize, regress, pgtap, tap and readme"
 done
 
 scripts/setup.sh
@@ -134,7 +160,8 @@ export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
 [ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
 
 make_work_folder
-if [ "${stages[*]}" != unit ]; then
+needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize)$' || true)
+if [ "$needs_server" -gt 0 ]; then
   stage "pictures" prepare_pictures
   stage "models" prepare_models
   own_work_folder

@@ -114,7 +114,7 @@ COMMENT ON FUNCTION ic_frontier(bigint) IS 'the formats that no other beats in a
 CREATE VIEW ic_designs WITH (security_barrier = true) AS
     SELECT d.id, imagecalc.state_of(d.id, d.state) AS state, d.relation, d.owner,
            imagecalc.format_text(d.chosen) AS format, d.model,
-           CASE WHEN d.chosen IS NOT NULL AND c.oid IS NOT NULL THEN
+           CASE WHEN d.chosen IS NOT NULL AND c.relkind IN ('r', 'p') THEN
                pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE icimage(%L)%s', d.relation, d.image_column,
                                  imagecalc.format_text(d.chosen),
                                  CASE WHEN c.relkind = 'r' THEN ', SET (toast_tuple_target = 8160)' ELSE '' END)

@@ -36,7 +36,9 @@ class Arguments {
   bool null(DesignArgument which) const { return fcinfo_->args[which].isnull; }
 
   Datum required(DesignArgument which) const {
-    if (null(which)) throw Error(Fault::invalid_argument, std::string(kArgumentNames[which]) + " of ic_design must not be NULL");
+    if (null(which))
+      throw Error(Fault::invalid_argument, std::string(kArgumentNames[which]) + " of ic_design must not be NULL",
+                  "Leave the argument out to use its default, where it has one.");
     return fcinfo_->args[which].value;
   }
   std::string string(DesignArgument which) const {
@@ -50,21 +52,22 @@ class Arguments {
   }
   int integer(DesignArgument which, int least, int most) const {
     const int value = DatumGetInt32(required(which));
-    if (value < least || value > most) out_of_range(which, std::to_string(value), std::to_string(least), std::to_string(most));
+    if (value < least || value > most)
+      out_of_range(which, std::to_string(value), "from " + std::to_string(least) + " to " + std::to_string(most));
     return value;
   }
-  // Strictly between the limits.
-  double real(DesignArgument which, double above, double below) const {
+  // Strictly between 0 and the limit.
+  double positive(DesignArgument which, int below) const {
     const double value = DatumGetFloat8(required(which));
-    if (!(value > above && value < below)) out_of_range(which, std::to_string(value), std::to_string(above), std::to_string(below));
+    if (!(value > 0 && value < below))
+      out_of_range(which, std::to_string(value), "above 0 and below " + std::to_string(below));
     return value;
   }
 
  private:
-  [[noreturn]] static void out_of_range(DesignArgument which, const std::string& value, const std::string& least,
-                                        const std::string& most) {
+  [[noreturn]] static void out_of_range(DesignArgument which, const std::string& value, const std::string& range) {
     throw Error(Fault::invalid_argument, std::string(kArgumentNames[which]) + " " + value + " is out of range",
-                "Choose one from " + least + " to " + most + ".");
+                "Choose one " + range + ".");
   }
 
   FunctionCallInfo fcinfo_;
@@ -100,20 +103,21 @@ void read_settings(const Arguments& arguments, Design& design) {
   design.latency_batch = arguments.integer(kLatencyBatch, 1, 1024);
   design.size = arguments.integer(kSize, kSizeStep, kMaxSize);
   if (design.size % kSizeStep)
-    throw Error(Fault::invalid_argument, "size " + std::to_string(design.size) + " is not a multiple of 8");
+    throw Error(Fault::invalid_argument, "size " + std::to_string(design.size) + " is not a multiple of 8",
+                "Choose one such as 64, 128 or 256.");
   design.epochs = arguments.integer(kEpochs, 1, 100'000);
   design.transfer_epochs = arguments.integer(kTransferEpochs, 1, 100'000);
   design.search.buckets = arguments.integer(kBuckets, 2, 1000);
   design.search.sampled_buckets = arguments.integer(kSampledBuckets, 2, design.search.buckets);
   design.search.trials_per_bucket = arguments.integer(kTrialsPerBucket, 1, 1000);
-  design.validation = arguments.real(kValidation, 0, 1);
+  design.validation = arguments.positive(kValidation, 1);
   design.max_images = arguments.integer(kMaxImages, 10, 100'000'000);
   design.batch_size = arguments.integer(kBatchSize, 2, 65'536);
   const std::string schedule = arguments.string(kSchedule);
   if (schedule != "one-cycle" && schedule != "constant")
     throw Error(Fault::invalid_argument, "schedule \"" + schedule + "\" is unknown", "Choose one-cycle or constant.");
   design.one_cycle = schedule == "one-cycle";
-  design.learning_rate = arguments.real(kLearningRate, 0, 1000);
+  design.learning_rate = arguments.positive(kLearningRate, 1000);
   design.seed = static_cast<std::uint64_t>(DatumGetInt64(arguments.required(kSeed)));
   design.search.explore_all = DatumGetBool(arguments.required(kExploreAll));
   design.search.train_reference = DatumGetBool(arguments.required(kRgbReference));
@@ -155,7 +159,9 @@ Column pick_column(const std::vector<Column>& columns, const std::optional<std::
     }
   }
   if (candidates.size() == 1) return *found;
-  if (wanted) throw Error(Fault::invalid_argument, "column \"" + *wanted + "\" does not exist");
+  if (wanted)
+    throw Error(Fault::invalid_argument, "column \"" + *wanted + "\" does not exist",
+                std::string("It was given as ") + argument + ".");
   if (candidates.empty())
     throw Error(Fault::invalid_argument, std::string("the table has no ") + kind + " column",
                 std::string("Name the column with ") + argument + " => '...'.");
@@ -169,18 +175,24 @@ void check_image_column(const std::vector<Column>& columns, const Column& image)
     if (column.name == image.name && column.type.ends_with("icimage"))
       throw Error(Fault::invalid_argument, "column \"" + image.name + "\" is icimage already",
                   "A design needs the pictures: run it on a column of JPEG files, type bytea.");
-  throw Error(Fault::invalid_argument, "column \"" + image.name + "\" has type " + image.type + ", but pictures are bytea");
+  throw Error(Fault::invalid_argument, "column \"" + image.name + "\" has type " + image.type + ", but pictures are bytea",
+              "Name the column of JPEG files with image_column => '...'.");
 }
 
 // As the caller: who may not read the table may not design on it.
 void find_columns(const Arguments& arguments, Design& design) {
   const Oid oid = DatumGetObjectId(arguments.required(kImages));
   SqlScope sql(SqlScope::As::caller);
-  const Rows relation = sql.run("SELECT oid::regclass::text, relkind FROM pg_class WHERE oid = $1::oid", {std::int64_t{oid}});
-  if (relation.empty()) throw Error(Fault::invalid_argument, "relation " + std::to_string(oid) + " does not exist");
+  const Rows relation = sql.run("SELECT oid::regclass::text, relkind, relpersistence = 't' FROM pg_class WHERE oid = $1::oid",
+                                {std::int64_t{oid}});
+  if (relation.empty())
+    throw Error(Fault::invalid_argument, "relation " + std::to_string(oid) + " does not exist", "Name a table or view.");
   design.relation = relation[0].text(0);
   if (std::string_view("rpmvf").find(relation[0].text(1)) == std::string_view::npos)
-    throw Error(Fault::invalid_argument, design.relation + " is not a table or view");
+    throw Error(Fault::invalid_argument, design.relation + " is not a table or view", "Name a table or view.");
+  if (relation[0].boolean(2))
+    throw Error(Fault::invalid_argument, design.relation + " is temporary: only this session can read it",
+                "Copy the pictures to a table that the design's worker can read, too.");
 
   const std::vector<Column> columns = list_columns(sql, design.relation);
   design.split_column = arguments.name(kSplitColumn);
@@ -191,9 +203,13 @@ void find_columns(const Arguments& arguments, Design& design) {
   });
   check_image_column(columns, image);
   design.image_column = image.name;
-  design.label_column = pick_column(columns, arguments.name(kLabelColumn), "label_column", "text", [&](const Column& column) {
-                          return is_label_type(column.type) && column.name != design.split_column;
-                        }).name;
+  const Column label = pick_column(columns, arguments.name(kLabelColumn), "label_column", "text", [&](const Column& column) {
+    return is_label_type(column.type) && column.name != design.split_column;
+  });
+  if (label.type == "bytea")
+    throw Error(Fault::invalid_argument, "column \"" + label.name + "\" has type bytea, but labels are text",
+                "Name the column of labels with label_column => '...'.");
+  design.label_column = label.name;
 }
 
 void find_labels(Design& design) {
@@ -253,22 +269,33 @@ void check_model(const Design& design, const Blob& model) {
 void choose_name(const Arguments& arguments, Design& design) {
   if (arguments.null(kName)) return;  // made of the table's name and the id
   design.model_name = arguments.string(kName);
-  if (design.model_name.empty()) throw Error(Fault::invalid_argument, "a model's name must not be empty");
-  if (model_exists(design.model_name))
-    throw Error(Fault::invalid_argument, "model \"" + design.model_name + "\" already exists",
-                "Choose another name, or remove it with ic_drop_model.");
+  if (design.model_name.empty())
+    throw Error(Fault::invalid_argument, "a model's name must not be empty", "Leave name out to have it made of the table's.");
 }
 
-void name_after_table(std::int64_t id) {
+void name_after_table(Design& design, std::int64_t id) {
+  if (!design.model_name.empty()) return;
   SqlScope sql(SqlScope::As::owner);
-  sql.run("UPDATE imagecalc.design AS d SET model_name = c.relname || '_' || d.id FROM pg_class AS c "
-          "WHERE d.id = $1 AND c.oid = d.relation AND d.model_name = ''", {id});
+  design.model_name = sql.run("UPDATE imagecalc.design AS d SET model_name = c.relname || '_' || d.id FROM pg_class AS c "
+                              "WHERE d.id = $1 AND c.oid = d.relation RETURNING model_name", {id}).at(0).text(0);
+}
+
+// Known now, a name that is taken costs no training.
+void check_names_are_free(const Design& design) {
+  std::vector<std::string> names{design.model_name};
+  if (design.search.train_reference || design.budgets.max_accuracy_loss) names.push_back(design.model_name + "_rgb");
+  for (const std::string& name : names)
+    if (model_exists(name))
+      throw Error(Fault::invalid_argument, "model \"" + name + "\" already exists",
+                  "Choose another name for the design's model, name => '...', or remove that one with ic_drop_model.");
 }
 
 void check_owner(std::int64_t id) {
   if (may_act_as(design_owner(id))) return;
   pg([&] {
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of design %lld", static_cast<long long>(id))));
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                    errmsg("must be owner of design %lld", static_cast<long long>(id)),
+                    errhint("SELECT id FROM ic_designs shows yours.")));
   });
 }
 
@@ -286,7 +313,8 @@ IC_FUNCTION(ic_design) {
   const Blob model = read_model(arguments.string(kModel));
   check_model(design, model);
   const std::int64_t id = insert_design(design, model);
-  name_after_table(id);
+  name_after_table(design, id);
+  check_names_are_free(design);
   start_design_worker(id);
   return Int64GetDatum(id);
 }
@@ -312,7 +340,8 @@ IC_FUNCTION(ic_resume) {
     SqlScope sql(SqlScope::As::owner);
     const Rows rows = sql.run("SELECT imagecalc.state_of(id, state) FROM imagecalc.design WHERE id = $1 FOR UPDATE", {id});
     const std::string state = rows.at(0).text(0);
-    if (state == "done" || state == "running" || state == "queued")
+    // One that is queued may have lost its worker; a second worker leaves at once where the first is there.
+    if (state == "done" || state == "running")
       throw Error(Fault::invalid_argument, "design " + std::to_string(id) + " is " + state,
                   state == "done" ? "SELECT * FROM ic_designs shows what it found." : "SELECT * FROM ic_progress shows where it stands.");
     sql.run("UPDATE imagecalc.design SET state = 'queued', phase = 'waiting to start', step = NULL, steps = NULL, eta = NULL, "

@@ -26,7 +26,8 @@ struct ImportArguments {
 
 ImportArguments import_arguments(FunctionCallInfo fcinfo) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
-    throw Error(Fault::invalid_argument, "name, model and input of ic_import_model must not be NULL");
+    throw Error(Fault::invalid_argument, "name, model and input of ic_import_model must not be NULL",
+                "Leave input out to use its default.");
   return {PG_GETARG_TEXT_PP(0),
           PG_GETARG_VARLENA_PP(1),
           PG_ARGISNULL(2) ? nullptr : PG_GETARG_ARRAYTYPE_P(2),
@@ -42,7 +43,7 @@ std::vector<std::string> text_array(ArrayType* array) {
   pg([&] { deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count); });
   std::vector<std::string> texts;
   for (int i = 0; i < count; ++i) {
-    if (nulls[i]) throw Error(Fault::invalid_argument, "a label must not be NULL");
+    if (nulls[i]) throw Error(Fault::invalid_argument, "a label must not be NULL", "Give one label for each output, in order.");
     const text* element = pg([&] { return DatumGetTextPP(elements[i]); });
     texts.emplace_back(text_view(element));
   }
@@ -63,8 +64,10 @@ Normalisation normalisation(const ImportArguments& arguments, const ModelInput& 
   constexpr std::array<float, 3> kImageNetMean{0.485f, 0.456f, 0.406f}, kImageNetDeviation{0.229f, 0.224f, 0.225f};
   const Normalisation usual = input.rgb ? Normalisation{kImageNetMean, kImageNetDeviation} : Normalisation{};
   const Normalisation given{triple(arguments.mean, "mean", usual.mean), triple(arguments.deviation, "deviation", usual.deviation)};
-  for (const float deviation : given.deviation)
-    if (!(deviation > 0)) throw Error(Fault::invalid_argument, "deviation must be greater than 0");
+  for (std::size_t c = 0; c < 3; ++c)
+    if (!std::isfinite(given.mean[c]) || !std::isfinite(given.deviation[c]) || given.deviation[c] <= 0)
+      throw Error(Fault::invalid_argument, "mean must be finite and deviation above 0",
+                  "Give those of the pictures that the model was trained on.");
   return given;
 }
 
@@ -95,7 +98,8 @@ void check_model(Model& model, Blob bytes) {
 }
 
 void import_model(const ImportArguments& arguments, const std::string& name, const Blob& bytes) {
-  if (name.empty()) throw Error(Fault::invalid_argument, "a model's name must not be empty");
+  if (name.empty())
+    throw Error(Fault::invalid_argument, "a model's name must not be empty", "Give it a name that ic_infer can use.");
   if (bytes.size() > kMaxModelBytes)
     throw Error(Fault::limit_exceeded, "the model has " + std::to_string(bytes.size()) + " bytes, more than 400 MB");
   Model model;
@@ -167,7 +171,7 @@ Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
   const struct varlena* image = PG_GETARG_VARLENA_PP(1);
   const int count = PG_GETARG_INT32(2);
   InitMaterializedSRF(fcinfo, 0);
-  if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1");
+  if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1", "k is the number of labels to show.");
 
   const Scored scored = score(name, image, kind);
   const std::vector<float> values = softmax(scored.scores);
@@ -212,12 +216,15 @@ IC_FUNCTION(ic_drop_model) {
   {
     SqlScope sql(SqlScope::As::owner);
     const Rows rows = sql.run("SELECT owner FROM imagecalc.model WHERE name = $1", {name});
-    if (rows.empty()) throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist");
+    if (rows.empty())
+      throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
+                  "SELECT name FROM ic_models shows those that do.");
     owner = rows[0].text(0);
   }
   if (!may_act_as(owner)) {
     const char* shown = name.c_str();
-    pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown))); });
+    pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown),
+                             errhint("Its owner, and members of that role, can remove it."))); });
   }
   SqlScope sql(SqlScope::As::owner);
   sql.run("DELETE FROM imagecalc.model WHERE name = $1", {name});

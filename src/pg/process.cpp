@@ -30,6 +30,12 @@ void set_oom_score() {
   close(file);
 }
 
+// Threads that wait for work must sleep: spinning ones starve the rest on a busy machine. Read before main, so set here.
+void set_thread_policy() {
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
+}
+
 // Puts the wanted descriptors at 0, 1 and 3. They are first moved out of the way of each other.
 void place_descriptors(const ChildDescriptors& wanted) {
   const int null = open("/dev/null", O_RDWR);
@@ -59,6 +65,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child == 0) {
     reset_signals();
     set_oom_score();
+    set_thread_policy();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
     _exit(127);

@@ -178,10 +178,13 @@ TEST(Training, MeasuresStorage) {
   }));
   EXPECT_EQ(last, 4u);
   ASSERT_EQ(reply.mean_bytes.size(), 6048u);
-  for (std::size_t i = 0; i < reply.mean_bytes.size(); i += 3) {
-    EXPECT_GE(reply.mean_bytes[i] + 1, reply.mean_bytes[i + 2]) << "a coarser quantizer takes no more";
-    EXPECT_GT(reply.mean_bytes[i + 2], 24);
+  double bytes[3] = {0, 0, 0};  // for the quantizers 20, 50 and 100
+  for (std::size_t i = 0; i < reply.mean_bytes.size(); ++i) {
+    EXPECT_GT(reply.mean_bytes[i], 24);
+    bytes[i % 3] += reply.mean_bytes[i];
   }
+  EXPECT_GT(bytes[0], 1.1 * bytes[1]);
+  EXPECT_GT(bytes[1], 1.1 * bytes[2]);
 }
 
 TEST(Training, EndsSoonAfterItsParentHangsUp) {

@@ -83,8 +83,8 @@ WITH luma AS (
     WHERE block <= CASE subsampling WHEN '1x1' THEN 64 ELSE 32 END),
 truth AS (SELECT mean FROM luma WHERE block = 8 AND kept = 8 AND quantizer = 20 AND subsampling = '1x1')
 SELECT count(*), bool_and(abs(luma.mean - truth.mean) <= 0.5 * quantizer / block + 1.5) AS near FROM luma, truth;
--- a finer quantizer takes more bytes
-SELECT bool_and(coarse.bytes <= fine.bytes) AS more_bytes
+-- a finer quantizer takes more bytes, but where there is next to nothing to store
+SELECT bool_and(coarse.bytes <= fine.bytes + 8) AS more_bytes
 FROM (SELECT *, octet_length(icimage_send(value)) AS bytes FROM encoded) AS coarse
 JOIN (SELECT *, octet_length(icimage_send(value)) AS bytes FROM encoded) AS fine USING (subsampling, block, kept)
 WHERE coarse.quantizer = 100 AND fine.quantizer = 20;

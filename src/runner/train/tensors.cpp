@@ -9,7 +9,8 @@ namespace imagecalc {
 
 namespace {
 
-// Of a random crop: its share of the area, and width to height.
+// Of a random crop: its share of the area, and width to height. torchvision's least share, 0.08, suits long schedules: on
+// the weather pictures it is 3 points behind 0.35 after 12 and after 20 epochs. 0.6 is better after 12, but not after 20.
 constexpr double kMinArea = 0.35;
 constexpr double kMaxRatio = 4.0 / 3.0;
 constexpr int kAttempts = 10;
