@@ -10,8 +10,6 @@
 namespace imagecalc {
 namespace {
 
-constexpr int kOomScore = 500;  // the kernel should take the runner, never the postmaster
-
 std::string runner_path() { return std::string(pkglib_path) + "/imagecalc-runner"; }
 
 void reset_signals() {
@@ -19,15 +17,6 @@ void reset_signals() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-void set_oom_score() {
-  const int file = open("/proc/self/oom_score_adj", O_WRONLY);
-  if (file < 0) return;
-  char text[16];
-  const int length = snprintf(text, sizeof text, "%d", kOomScore);
-  if (write(file, text, static_cast<std::size_t>(length)) < 0) return;  // a wish, not a need
-  close(file);
 }
 
 // Threads that wait for work must sleep: spinning ones starve the rest on a busy machine. Read before main, so set here.
@@ -64,7 +53,6 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child < 0) throw Error(Fault::unavailable, std::string("could not fork imagecalc-runner: ") + strerror(errno));
   if (child == 0) {
     reset_signals();
-    set_oom_score();
     set_thread_policy();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
