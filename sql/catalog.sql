@@ -80,7 +80,7 @@ SELECT pg_catalog.pg_extension_config_dump('imagecalc.design_id_seq', '');
 
 -- The space as one design sees it: what every format costs.
 CREATE TABLE imagecalc.candidate (
-    design           bigint NOT NULL REFERENCES imagecalc.design ON DELETE CASCADE,
+    design           bigint NOT NULL,
     format           integer NOT NULL,        -- packed
     bytes            real NOT NULL,           -- mean of a value, over the sample
     bytes_deviation  real NOT NULL,
@@ -95,7 +95,7 @@ CREATE TABLE imagecalc.candidate (
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.candidate', '');
 
 CREATE TABLE imagecalc.trial (
-    design      bigint NOT NULL REFERENCES imagecalc.design ON DELETE CASCADE,
+    design      bigint NOT NULL,
     number      integer NOT NULL,             -- 1, 2, ... as they were run
     kind        text NOT NULL CHECK (kind IN ('reference', 'scratch', 'transfer', 'final')),
     format      integer,                      -- packed; NULL: RGB
@@ -110,6 +110,18 @@ CREATE TABLE imagecalc.trial (
     PRIMARY KEY (design, number)
 );
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.trial', '');
+
+-- In place of foreign keys, which these two cannot have: a parallel pg_restore fills an extension's tables in any order.
+CREATE FUNCTION imagecalc.delete_findings() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM imagecalc.candidate AS c WHERE c.design = OLD.id;
+    DELETE FROM imagecalc.trial AS t WHERE t.design = OLD.id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION imagecalc.delete_findings() IS 'deletes a design''s candidates and trials with it';
+CREATE TRIGGER delete_findings AFTER DELETE ON imagecalc.design
+    FOR EACH ROW EXECUTE FUNCTION imagecalc.delete_findings();
 
 -- Weights: of trial 0, the model as it was given, and of each trial while its design may go on. Not dumped.
 CREATE TABLE imagecalc.weights (

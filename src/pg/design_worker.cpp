@@ -198,6 +198,14 @@ void Job::send_pictures(AddImages& portion) {
   portion.images.clear();
 }
 
+// A relation that was dropped has no name any more.
+void check_relation_exists(std::int64_t id) {
+  SqlScope sql(SqlScope::As::owner);
+  if (sql.run("SELECT FROM imagecalc.design AS d JOIN pg_class AS c ON c.oid = d.relation WHERE d.id = $1", {id}).empty())
+    throw Error(Fault::invalid_argument, "the table of design " + std::to_string(id) + " does not exist any more",
+                "Design on another one with ic_design.");
+}
+
 // Reads the table as the role that asked for the design, with its privileges and row security.
 void Job::load_pictures() {
   tell("loading pictures", std::nullopt, std::nullopt, true);
@@ -205,6 +213,7 @@ void Job::load_pictures() {
   for (const std::string& label : design_.labels) places.emplace(label, static_cast<std::uint32_t>(places.size()));
 
   Transaction transaction;
+  check_relation_exists(id_);
   {
     SqlScope sql(owner_);
     const std::string count = "SELECT count(*), (SELECT relkind FROM pg_class WHERE oid = " + quote_text(design_.relation) +

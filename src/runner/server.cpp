@@ -105,7 +105,7 @@ int listen_at(const std::string& path) {
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw_system_error("could not create a socket");
   ::unlink(path.c_str());
-  ::umask(0077);
+  ::umask(0177);
   if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) throw_system_error("could not bind " + path);
   if (::listen(fd, SOMAXCONN) < 0) throw_system_error("could not listen at " + path);
   return fd;

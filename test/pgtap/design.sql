@@ -1,4 +1,4 @@
--- Designs on real pictures with a real model. Each is committed, since that is when its worker begins: no transaction around.
+-- Designs on real pictures with a real model. Each is committed, since only then its worker begins: no transaction around.
 \ir include/helpers.sql
 SET client_min_messages = warning;
 SELECT no_plan();
@@ -14,8 +14,10 @@ CREATE TABLE original AS TABLE pictures;
 -- ---- all pictures, within budgets of latency and storage
 
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', latency => '20ms', storage => 120,
-                 size => 64, epochs => 5, transfer_epochs => 2, buckets => 3, sampled_buckets => 3, trials_per_bucket => 2) AS id \gset
-SELECT is(state IN ('queued', 'running'), true, 'a design begins when its transaction commits') FROM ic_progress WHERE design = :id;
+                 size => 64, epochs => 5, transfer_epochs => 2, buckets => 3, sampled_buckets => 3,
+                     trials_per_bucket => 2) AS id \gset
+SELECT is(state IN ('queued', 'running'), true, 'a design begins when its transaction commits') FROM ic_progress
+WHERE design = :id;
 CALL ic_wait(:id);
 
 SELECT is(state, 'done', 'its state is done') FROM ic_progress WHERE design = :id;
@@ -32,12 +34,14 @@ SELECT results_eq(format('SELECT kind, count(*)::integer FROM ic_trials(%s) GROU
                   $$VALUES ('final', 1), ('scratch', 1), ('transfer', 5)$$, 'two trials a bucket, and the final one');
 SELECT is(array_agg(trial ORDER BY finished_at), ARRAY[1, 2, 3, 4, 5, 6, 7], 'trials are numbered as they were run')
 FROM ic_trials(:id);
-SELECT ok(bool_and(accuracy BETWEEN 0 AND 1 AND loss > 0 AND seconds > 0), 'each tells its accuracy, loss and time') FROM ic_trials(:id);
+SELECT ok(bool_and(accuracy BETWEEN 0 AND 1 AND loss > 0 AND seconds > 0), 'each tells its accuracy, loss and time')
+FROM ic_trials(:id);
 SELECT ok(bool_and(CASE kind WHEN 'transfer' THEN parent < trial AND epochs = 2 ELSE parent IS NULL AND epochs = 5 END),
           'weights are handed down to transfers, from earlier trials') FROM ic_trials(:id);
 SELECT is(t.format, d.format, 'the last trial trains the chosen format') FROM ic_trials(:id) AS t, ic_designs AS d
 WHERE d.id = :id AND t.trial = 7;
-SELECT ok(t.accuracy >= ALL (SELECT accuracy FROM ic_trials(:id) WHERE kind <> 'final'), 'which was the most accurate of those tried')
+SELECT ok(t.accuracy >= ALL (SELECT accuracy FROM ic_trials(:id) WHERE kind <> 'final'),
+          'which was the most accurate of those tried')
 FROM ic_trials(:id) AS t, ic_designs AS d WHERE d.id = :id AND t.format = d.format AND t.kind <> 'final';
 SELECT is(count(*)::integer, 6, 'no format is tried twice')
 FROM (SELECT DISTINCT format FROM ic_trials(:id) WHERE kind <> 'final') AS tried;
@@ -49,18 +53,24 @@ CREATE TEMP TABLE explored AS SELECT * FROM ic_explore(:id);
 CREATE TEMP TABLE predicted AS
 SELECT *, fetch_us::text::float8 + decode_us::text::float8 + transfer_us::text::float8 + model_us::text::float8 AS latency
 FROM imagecalc.predictions(:id);
-SELECT ok(count(*) > 100 AND count(*) = count(DISTINCT format), 'each format within the budgets is predicted, once') FROM explored;
+SELECT ok(count(*) > 100 AND count(*) = count(DISTINCT format), 'each format within the budgets is predicted, once')
+FROM explored;
 SELECT ok(bool_and(latency_us <= 20000 AND bytes <= 120), 'and no other') FROM explored;
-SELECT ok(bool_and(accuracy BETWEEN 0 AND 1 AND accuracy_low <= accuracy AND accuracy <= accuracy_high AND latency_us > 0 AND bytes > 24),
+SELECT ok(bool_and(accuracy BETWEEN 0 AND 1 AND accuracy_low <= accuracy AND accuracy <= accuracy_high AND latency_us > 0
+                   AND bytes > 24),
           'predictions are between 0 and 1, and within their ranges') FROM explored;
 SELECT results_eq('SELECT format FROM explored WHERE measured ORDER BY 1',
-                  format('SELECT DISTINCT format FROM ic_trials(%s) ORDER BY 1', :id), 'those that were trained are marked as measured');
+                  format('SELECT DISTINCT format FROM ic_trials(%s) ORDER BY 1', :id),
+                      'those that were trained are marked as measured');
 SELECT ok(bool_and(e.accuracy = t.accuracy AND e.accuracy_low = e.accuracy AND e.accuracy_high = e.accuracy),
           'with the accuracy that their last trial had')
-FROM explored AS e, LATERAL (SELECT accuracy FROM ic_trials(:id) AS t WHERE t.format = e.format ORDER BY trial DESC LIMIT 1) AS t
+FROM explored AS e, LATERAL (SELECT accuracy FROM ic_trials(:id) AS t WHERE t.format = e.format
+                             ORDER BY trial DESC LIMIT 1) AS t
 WHERE e.measured;
-SELECT ok(bool_and(latency_us BETWEEN 0.999 * latency AND 1.001 * latency), 'latency is the sum of its components') FROM predicted;
-SELECT ok(count(*) BETWEEN 1 AND 12, 'a few tensor sizes were measured, the others are fitted') FROM predicted WHERE latency_measured;
+SELECT ok(bool_and(latency_us BETWEEN 0.999 * latency AND 1.001 * latency), 'latency is the sum of its components')
+FROM predicted;
+SELECT ok(count(*) BETWEEN 1 AND 12, 'a few tensor sizes were measured, the others are fitted') FROM predicted
+WHERE latency_measured;
 SELECT set_eq(format('SELECT format FROM ic_explore(%s, storage => 60, min_accuracy => 0.4)', :id),
               'SELECT format FROM explored WHERE bytes <= 60 AND accuracy >= 0.4::real', 'ic_explore takes other budgets');
 SELECT ok(bool_and(later IS NULL OR accuracy >= later), 'and puts the most accurate first')
@@ -69,41 +79,50 @@ FROM (SELECT accuracy, lead(accuracy) OVER (ORDER BY place) AS later
 SELECT is_empty(format('SELECT * FROM ic_explore(%s, latency => ''0.000001'')', :id), 'even ones that nothing meets');
 
 -- bytes are those of values
-SELECT ok(abs(mean - bytes) < 0.3 * bytes + 10, format('%s takes about as many bytes as predicted: %s for %s', format, mean, bytes))
+SELECT ok(abs(mean - bytes) < 0.3 * bytes + 10, format('%s takes about as many bytes as predicted: %s for %s', format, mean,
+                                                       bytes))
 FROM (SELECT d.format, d.bytes, avg(octet_length(icimage_send(ic_encode(o.jpeg, d.format)))) AS mean
-      FROM ic_designs AS d, (SELECT * FROM original WHERE id % 10 = 0) AS o WHERE d.id = :id GROUP BY d.format, d.bytes) AS m;
+      FROM ic_designs AS d, (SELECT * FROM original WHERE id % 10 = 0) AS o WHERE d.id = :id
+      GROUP BY d.format, d.bytes) AS m;
 
 -- the frontier
 CREATE TEMP TABLE frontier AS SELECT * FROM predicted WHERE on_frontier;
-SELECT set_eq(format('SELECT format FROM ic_frontier(%s)', :id), 'SELECT format FROM frontier', 'ic_frontier shows the frontier');
+SELECT set_eq(format('SELECT format FROM ic_frontier(%s)', :id), 'SELECT format FROM frontier',
+              'ic_frontier shows the frontier');
 SELECT is_empty($$SELECT f.format, p.format FROM frontier AS f, predicted AS p
-                  WHERE p.accuracy >= f.accuracy AND p.latency <= f.latency AND p.bytes::text::float8 <= f.bytes::text::float8
+                  WHERE p.accuracy >= f.accuracy AND p.latency <= f.latency
+                      AND p.bytes::text::float8 <= f.bytes::text::float8
                         AND (p.accuracy > f.accuracy OR p.latency < f.latency OR p.bytes < f.bytes)$$,
                 'no format is better than one of it');
 SELECT is_empty($$SELECT p.format FROM predicted AS p
                   WHERE NOT on_frontier AND NOT EXISTS (
-                      SELECT FROM frontier AS f WHERE f.accuracy >= p.accuracy AND f.latency <= p.latency AND f.bytes <= p.bytes)$$,
+                      SELECT FROM frontier AS f WHERE f.accuracy >= p.accuracy AND f.latency <= p.latency
+                          AND f.bytes <= p.bytes)$$,
                 'and for all others there is one in it');
 
 -- converting and classifying
 SELECT is(input, d.format, 'the model reads the chosen format') FROM ic_models AS m, ic_designs AS d
 WHERE d.id = :id AND m.name = d.model AND m.design = d.id AND m.labels = :'labels'::text[];
 SELECT ddl FROM ic_designs WHERE id = :id \gexec
-SELECT is(format_type(atttypid, atttypmod), format('icimage(%L)', format), 'the DDL converts the column') FROM ic_designs, pg_attribute
+SELECT is(format_type(atttypid, atttypmod), format('icimage(%L)', format), 'the DDL converts the column')
+FROM ic_designs, pg_attribute
 WHERE id = :id AND attrelid = 'pictures'::regclass AND attname = 'jpeg';
-SELECT is(reloptions::text, '{toast_tuple_target=8160}', 'whose values stay in line') FROM pg_class WHERE oid = 'pictures'::regclass;
+SELECT is(reloptions::text, '{toast_tuple_target=8160}', 'whose values stay in line') FROM pg_class
+WHERE oid = 'pictures'::regclass;
 SELECT ok(avg(pg_column_size(p.jpeg)) < 160 AND sum(pg_column_size(p.jpeg)) < 0.2 * sum(octet_length(o.jpeg)),
           'and takes a small part of the space') FROM pictures AS p JOIN original AS o USING (id);
 CREATE TEMP TABLE answer AS
 SELECT p.label, ic_infer(d.model, p.jpeg) AS said, ic_infer(d.model, o.jpeg) AS of_jpeg
 FROM pictures AS p JOIN original AS o USING (id), ic_designs AS d WHERE d.id = :id AND p.split = 'validation';
-SELECT ok(avg((said = label)::integer) > 1.5 * :chance, format('ic_infer is right for %s %% of the validation rows, chance for %s %%',
+SELECT ok(avg((said = label)::integer) > 1.5 * :chance,
+          format('ic_infer is right for %s %% of the validation rows, chance for %s %%',
           round(100 * avg((said = label)::integer)), round(100 * :chance))) FROM answer;
 SELECT ok(abs(avg((said = label)::integer) - max(d.accuracy)) < 0.05, 'as often as the design said, but for rounding')
 FROM answer, ic_designs AS d WHERE d.id = :id;
 SELECT ok(bool_and(said = of_jpeg), 'a picture gets the label that its value gets') FROM answer;
 
-SELECT complains(format('SELECT ic_resume(%s)', :id), '22023', format('design %s is done', :id), '%ic_designs%', 'no more is to be done');
+SELECT complains(format('SELECT ic_resume(%s)', :id), '22023', format('design %s is done', :id), '%ic_designs%',
+                 'no more is to be done');
 SELECT lives_ok(format('SELECT ic_cancel(%s)', :id), 'cancelling it is of no effect');
 SELECT is(state, 'done', 'and changes nothing') FROM ic_designs WHERE id = :id;
 SELECT complains('SELECT ic_design(''pictures'', ''m'', storage => 100, label_column => ''label'')', '22023',
@@ -118,22 +137,29 @@ UPDATE mixed SET jpeg = 'no picture' WHERE id = 6;
 INSERT INTO mixed SELECT -id, NULL, label FROM mixed WHERE id < 60;
 INSERT INTO mixed SELECT -1, jpeg, NULL FROM mixed WHERE id = 12;
 SELECT ic_import_model('start', :'script', labels => :'labels', input => 'rgb@32') \g /dev/null
-SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1, sampled_buckets => 2,
-                 trials_per_bucket => 1, validation => 0.3, name => 'small', schedule => 'constant', learning_rate => 0.01) AS id \gset
+SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1,
+                 sampled_buckets => 2,
+                 trials_per_bucket => 1, validation => 0.3, name => 'small', schedule => 'constant',
+                     learning_rate => 0.01) AS id \gset
 CALL ic_wait(:id);
-SELECT is(ROW(state, rejected_images, training_images + validation_images)::text, ROW('done', :cut + 1, :rows - :cut - 1)::text,
+SELECT is(ROW(state, rejected_images, training_images + validation_images)::text,
+          ROW('done', :cut + 1, :rows - :cut - 1)::text,
           'pictures that cannot be read are counted and left out') FROM ic_designs WHERE id = :id;
 SELECT ok(validation_images BETWEEN 0.1 * training_images AND 0.8 * training_images, 'about the asked-for part is held out')
 FROM ic_designs WHERE id = :id;
-SELECT is(array_agg(kind ORDER BY trial), '{reference,scratch,transfer,final}', 'the loss is measured against a training on RGB')
+SELECT is(array_agg(kind ORDER BY trial), '{reference,scratch,transfer,final}',
+          'the loss is measured against a training on RGB')
 FROM ic_trials(:id);
-SELECT is(array_agg(name || ' ' || (input = 'rgb@32') ORDER BY name), '{small false,small_rgb true}', 'whose model is registered, too')
+SELECT is(array_agg(name || ' ' || (input = 'rgb@32') ORDER BY name), '{small false,small_rgb true}',
+          'whose model is registered, too')
 FROM ic_models WHERE design = :id;
-SELECT ok(accuracy >= rgb_accuracy - 0.95 AND rgb_accuracy = (SELECT accuracy FROM ic_trials(:id) WHERE trial = 1), 'ic_designs tells both')
+SELECT ok(accuracy >= rgb_accuracy - 0.95 AND rgb_accuracy = (SELECT accuracy FROM ic_trials(:id) WHERE trial = 1),
+          'ic_designs tells both')
 FROM ic_designs WHERE id = :id;
 SELECT is(count(*)::integer, 5, 'both models classify') FROM (SELECT * FROM mixed WHERE id BETWEEN 12 AND 36) AS m
 WHERE ic_infer('small', jpeg) = ANY (:'labels'::text[]) AND ic_infer('small_rgb', jpeg) = ANY (:'labels'::text[]);
-SELECT ok(latency_us <= 1.001 * (SELECT min(latency_us) FROM ic_explore(:id) WHERE measured), 'the fastest that was tried was chosen')
+SELECT ok(latency_us <= 1.001 * (SELECT min(latency_us) FROM ic_explore(:id) WHERE measured),
+          'the fastest that was tried was chosen')
 FROM ic_designs WHERE id = :id;
 
 SELECT * FROM finish();

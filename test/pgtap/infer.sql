@@ -27,7 +27,8 @@ SELECT is(labels, (SELECT array_agg(n::text ORDER BY n) FROM generate_series(0, 
           'labels are the numbers of the outputs where none are given') FROM ic_models WHERE name = 'frozen';
 SELECT is((SELECT mean::text || deviation::text FROM imagecalc.model WHERE name = 'frozen'),
           '{0.485,0.456,0.406}{0.229,0.224,0.225}', 'an RGB model''s normalisation is ImageNet''s where none is given');
-SELECT is((SELECT mean::text || deviation::text FROM imagecalc.model WHERE name = 'cnn'), '{0,0,0}{1,1,1}', 'and none for a format');
+SELECT is((SELECT mean::text || deviation::text FROM imagecalc.model WHERE name = 'cnn'), '{0,0,0}{1,1,1}',
+          'and none for a format');
 SELECT lives_ok(format('SELECT ic_import_model(''linear'', %L, labels => %L, input => %L)', :'linear', :'labels', :'format'),
                 'a model that reads one size only is imported for a format of that size');
 SELECT lives_ok(format('SELECT ic_import_model(''native'', %L, input => ''2x2r/b16/k2/q50'')', :'script'),
@@ -59,7 +60,8 @@ SELECT is((SELECT count(*)::integer FROM ic_topk('cnn', (SELECT image FROM few L
 SELECT ok(bool_and(ic_scores('cnn', jpeg) = ic_scores('cnn', image) AND ic_infer('cnn', jpeg) = ic_infer('cnn', image)),
           'a picture''s scores are its value''s') FROM few;
 SELECT results_eq($$SELECT id, t FROM few, ic_topk('cnn', jpeg, 3) AS t ORDER BY id, score DESC$$,
-                  $$SELECT id, t FROM few, ic_topk('cnn', image, 3) AS t ORDER BY id, score DESC$$, 'and so are its best labels');
+                  $$SELECT id, t FROM few, ic_topk('cnn', image, 3) AS t
+                  ORDER BY id, score DESC$$, 'and so are its best labels');
 SELECT ok(bool_and(ic_scores('native', jpeg) = ic_scores('native', jpeg::icimage('2x2r/b16/k2/q50'))),
           'at the picture''s own size, too') FROM (SELECT * FROM few LIMIT 10) AS ten;
 SELECT ok(bool_and(ic_infer('linear', image) = ic_infer('linear', jpeg)), 'and for a linear model') FROM few;
@@ -70,7 +72,8 @@ FROM (SELECT * FROM few LIMIT 10) AS ten;
 SELECT ic_import_model('traced at 64', :'traced', input => 'rgb@64') \g /dev/null
 SELECT ok(max(abs(a - b)) < 1e-3, 'one network in two forms gives the same scores')
 FROM (SELECT * FROM few LIMIT 10) AS ten, unnest(ic_scores('frozen', jpeg), ic_scores('traced at 64', jpeg)) AS u(a, b);
-SELECT ic_import_model('normalised', :'script', input => :'format', mean => '{40,0,0}', deviation => '{100,30,30}') \g /dev/null
+SELECT ic_import_model('normalised', :'script', input => :'format', mean => '{40,0,0}',
+                       deviation => '{100,30,30}') \g /dev/null
 SELECT ok(bool_and(ic_scores('normalised', image) <> ic_scores('cnn', image)), 'normalisation matters') FROM few;
 
 SELECT is(ic_infer('cnn', NULL::bytea), NULL, 'no picture, no label');
@@ -84,7 +87,8 @@ SELECT is((SELECT count(*)::integer FROM ic_topk('cnn', NULL::bytea, 3)), 0, 'an
 SELECT ic_scores('cnn', image) AS scores, id FROM few LIMIT 1 \gset
 SAVEPOINT replacing;
 SELECT ic_drop_model('cnn') \g /dev/null
-SELECT complains(format('SELECT ic_infer(''cnn'', image) FROM few WHERE id = %s', :id), '22023', 'model "cnn" does not exist',
+SELECT complains(format('SELECT ic_infer(''cnn'', image) FROM few WHERE id = %s', :id), '22023',
+                 'model "cnn" does not exist',
                  '%ic_models%', 'a dropped model is gone at once');
 SELECT ic_import_model('cnn', :'linear', input => :'format') \g /dev/null
 SELECT isnt(ic_scores('cnn', image), :'scores'::real[], 'its successor of the same name answers') FROM few WHERE id = :id;
@@ -95,17 +99,20 @@ SAVEPOINT importing;
 SELECT ic_import_model('short-lived', :'script', input => 'rgb@32') \g /dev/null
 SELECT isnt(ic_infer('short-lived', jpeg), NULL, 'a model works in the transaction that made it') FROM few WHERE id = :id;
 ROLLBACK TO importing;
-SELECT complains(format('SELECT ic_infer(''short-lived'', jpeg) FROM few WHERE id = %s', :id), '22023', '%does not exist', '%',
+SELECT complains(format('SELECT ic_infer(''short-lived'', jpeg) FROM few WHERE id = %s', :id), '22023', '%does not exist',
+                 '%',
                  'and is gone with it');
 
 -- ---- what can be wrong
 
-SELECT complains(format('SELECT ic_infer(''cnn'', jpeg::icimage(''1x1/b8/k3/q50@64'')) FROM few WHERE id = %s', :id), '22000',
+SELECT complains(format('SELECT ic_infer(''cnn'', jpeg::icimage(''1x1/b8/k3/q50@64'')) FROM few WHERE id = %s', :id),
+                 '22000',
                  'value has format 1x1/b8/k3/q50@64 but 1x1/b8/k3/q20@64 is needed', '%::icimage(''1x1/b8/k3/q20@64'').',
                  'a value of another format');
 SELECT complains(format('SELECT ic_infer(''frozen'', image) FROM few WHERE id = %s', :id), '22000',
                  'model "frozen" reads RGB pictures, not icimage values', '%bytea%', 'a value for an RGB model');
-SELECT complains(format('SELECT ic_scores(''cnn'', substr(jpeg, 1, 500)) FROM few WHERE id = %s', :id), '22P03', '%JPEG%', '%',
+SELECT complains(format('SELECT ic_scores(''cnn'', substr(jpeg, 1, 500)) FROM few WHERE id = %s', :id), '22P03', '%JPEG%',
+                 '%',
                  'a truncated JPEG file');
 SELECT complains('SELECT ic_infer(''frozen'', ''GIF89a''::bytea)', '0A000', 'the bytes are not a JPEG file', 'Convert%',
                  'another kind of file');
@@ -123,29 +130,38 @@ SELECT complains(format('SELECT ic_import_model(''m'', %L)', :'pictures' || '/la
                  'the model could not be loaded:%', '%TorchScript%', 'a file that is no model');
 SELECT complains(format('SELECT ic_import_model(''m'', substr(pg_read_binary_file(%L), 1, 50000))', :'script'), '22023',
                  'the model could not be loaded:%', '%TorchScript%', 'a truncated model');
-SELECT complains('SELECT ic_import_model(''m'', ''''::bytea)', '22023', 'the model could not be loaded:%', '%TorchScript%', 'no bytes');
+SELECT complains('SELECT ic_import_model(''m'', ''''::bytea)', '22023', 'the model could not be loaded:%', '%TorchScript%',
+                 'no bytes');
 SELECT ok(count(*) FILTER (WHERE state <> '22023' OR hint = '') = 0, 'a model with damage within is refused, or works')
 FROM generate_series(1, 12) AS n, pg_read_binary_file(:'script') AS file,
      complaint(current_user::text, format('SELECT ic_import_model(''damaged %s'', %L::bytea, input => ''rgb@32'')', n,
          overlay(file PLACING '\x5a5a5a5a5a5a5a5a' FROM n * octet_length(file) / 13)));
 SELECT complains(format('SELECT ic_import_model(''m'', %L, labels => ''{a}'')', :'script'), '22023',
-                 '1 labels are given but the model has % outputs', 'Give one label for each output, in order.', 'too few labels');
-SELECT complains(format('SELECT ic_import_model(''m'', %L, labels => array_fill(NULL::text, ARRAY[%s]))', :'script', :classes), '22023',
+                 '1 labels are given but the model has % outputs', 'Give one label for each output, in order.',
+                     'too few labels');
+SELECT complains(format('SELECT ic_import_model(''m'', %L, labels => array_fill(NULL::text, ARRAY[%s]))', :'script',
+                        :classes), '22023',
                  'a label must not be NULL', '%', 'labels that are NULL');
 SELECT complains(format('SELECT ic_import_model(''m'', %L, input => ''1x1/b8/k3/q20@128'')', :'linear'), '22023',
                  'the model refuses a tensor of 3x48x48: %', 'Name the input%', 'a model that does not take that size');
-SELECT complains(format('SELECT ic_import_model(''m'', %L, input => %L)', :'script', bad), '22023', '%' || part || '%', '%1x1/b32/k6/q50@256%',
+SELECT complains(format('SELECT ic_import_model(''m'', %L, input => %L)', :'script', bad), '22023', '%' || part || '%',
+                 '%1x1/b32/k6/q50@256%',
                  'input ' || bad)
 FROM (VALUES ('rgb@0', 'size'), ('rgb@9000', 'size'), ('rgb', 'subsampling'), ('1x1/b9/k1/q1', 'block')) AS v(bad, part);
-SELECT complains(format('SELECT ic_import_model(''m'', %L, %s => %L)', :'script', argument, bad), '22023', '%' || argument || '%', '%',
+SELECT complains(format('SELECT ic_import_model(''m'', %L, %s => %L)', :'script', argument, bad), '22023',
+                 '%' || argument || '%', '%',
                  argument || ' ' || bad)
-FROM (VALUES ('mean', '{1,2}'), ('mean', '{1,2,NULL}'), ('mean', '{1,2,NaN}'), ('mean', '{{1,2,3}}'), ('deviation', '{1,1,0}'),
+FROM (VALUES ('mean', '{1,2}'), ('mean', '{1,2,NULL}'), ('mean', '{1,2,NaN}'), ('mean', '{{1,2,3}}'),
+      ('deviation', '{1,1,0}'),
              ('deviation', '{1,1,Infinity}')) AS v(argument, bad);
-SELECT complains(format('SELECT ic_import_model(''cnn'', %L)', :'script'), '22023', 'model "cnn" already exists', '%ic_drop_model.',
+SELECT complains(format('SELECT ic_import_model(''cnn'', %L)', :'script'), '22023', 'model "cnn" already exists',
+                 '%ic_drop_model.',
                  'a name that is taken');
 SELECT complains(format('SELECT ic_import_model('''', %L)', :'script'), '22023', '%name must not be empty', '%', 'no name');
-SELECT complains(format('SELECT ic_import_model(NULL, %L)', :'script'), '22023', '%must not be NULL', '%', 'a name that is NULL');
-SELECT complains('SELECT ic_drop_model(''nothing'')', '22023', 'model "nothing" does not exist', '%ic_models%', 'dropping what is not');
+SELECT complains(format('SELECT ic_import_model(NULL, %L)', :'script'), '22023', '%must not be NULL', '%',
+                 'a name that is NULL');
+SELECT complains('SELECT ic_drop_model(''nothing'')', '22023', 'model "nothing" does not exist', '%ic_models%',
+                 'dropping what is not');
 
 -- ---- privileges
 
@@ -156,7 +172,8 @@ CREATE TABLE model_file AS SELECT pg_read_binary_file(:'script') AS bytes;
 GRANT SELECT ON model_file TO ic_test_importer;
 SELECT complains('ic_test_reader', format('SELECT ic_import_model(''m'', %L)', :'script'), '42501',
                  'permission denied to read model file%', '%pg_read_server_files%', 'naming a file needs a privilege');
-SELECT complains('ic_test_reader', 'SELECT ic_import_model(''m'', ''\x00''::bytea)', '42501', 'permission denied to import a model',
+SELECT complains('ic_test_reader', 'SELECT ic_import_model(''m'', ''\x00''::bytea)', '42501',
+                 'permission denied to import a model',
                  '%imagecalc.model%', 'giving bytes does, too');
 SELECT complains('ic_test_reader', 'SELECT ic_drop_model(''cnn'')', '42501', 'must be owner of model "cnn"', '%',
                  'another''s model is not dropped');
@@ -166,28 +183,35 @@ SELECT ic_infer('cnn', image) AS label FROM few WHERE id = :id \gset
 RESET ROLE;
 SELECT is(:'label', ic_infer('cnn', image), 'anybody may use a model') FROM few WHERE id = :id;
 REVOKE SELECT ON imagecalc.model FROM PUBLIC;
-SELECT complains('ic_test_reader', 'SELECT ic_infer(''cnn'', image) FROM few', '42501', 'permission denied for table model', '%',
+SELECT complains('ic_test_reader', 'SELECT ic_infer(''cnn'', image) FROM few', '42501', 'permission denied for table model',
+                 '%',
                  'unless that is revoked');
-SELECT complains('ic_test_reader', 'SELECT * FROM ic_models', '42501', 'permission denied for table model', '%', 'nor is it listed then');
+SELECT complains('ic_test_reader', 'SELECT * FROM ic_models', '42501', 'permission denied for table model', '%',
+                 'nor is it listed then');
 GRANT SELECT ON imagecalc.model TO PUBLIC;
 -- row security restricts models one by one
 ALTER TABLE imagecalc.model ENABLE ROW LEVEL SECURITY;
 CREATE POLICY only_linear ON imagecalc.model USING (name = 'linear');
 SELECT complains('ic_test_reader', 'SELECT ic_infer(''cnn'', image) FROM few', '22023', 'model "cnn" does not exist', '%',
                  'a model that row security hides is as good as gone');
-SELECT is((complaint('ic_test_reader', 'SELECT ic_infer(''linear'', image) FROM few')).message, 'no error', 'another is not');
+SELECT is((complaint('ic_test_reader', 'SELECT ic_infer(''linear'', image) FROM few')).message, 'no error',
+          'another is not');
 ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY;
 
 GRANT INSERT ON imagecalc.model TO ic_test_importer;
 SET ROLE ic_test_importer;
 SELECT ic_import_model('of the importer', bytes, input => 'rgb@32') FROM model_file \g /dev/null
 RESET ROLE;
-SELECT is(owner, 'ic_test_importer', 'a model belongs to the role that imported it') FROM ic_models WHERE name = 'of the importer';
-SELECT complains('ic_test_reader', 'SELECT ic_drop_model(''of the importer'')', '42501', 'must be owner%', '%', 'whom others are not');
+SELECT is(owner, 'ic_test_importer', 'a model belongs to the role that imported it') FROM ic_models
+WHERE name = 'of the importer';
+SELECT complains('ic_test_reader', 'SELECT ic_drop_model(''of the importer'')', '42501', 'must be owner%', '%',
+                 'whom others are not');
 GRANT ic_test_importer TO ic_test_reader;
-SELECT is((complaint('ic_test_reader', 'SELECT ic_drop_model(''of the importer'')')).message, 'no error', 'unless they are members');
+SELECT is((complaint('ic_test_reader', 'SELECT ic_drop_model(''of the importer'')')).message, 'no error',
+          'unless they are members');
 GRANT pg_read_server_files TO ic_test_reader;
-SELECT is((complaint('ic_test_reader', format('SELECT ic_import_model(''m'', %L, input => ''rgb@32'')', :'script'))).message, 'no error',
+SELECT is((complaint('ic_test_reader', format('SELECT ic_import_model(''m'', %L, input => ''rgb@32'')', :'script'))).message,
+          'no error',
           'members of pg_read_server_files import files');
 
 SELECT * FROM finish();

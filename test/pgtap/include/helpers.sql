@@ -1,6 +1,7 @@
 -- For all pgTAP tests. A statement that must fail is run as some role, in a subtransaction.
 
-CREATE FUNCTION complaint(role_name text, statement text, OUT state text, OUT message text, OUT hint text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION complaint(role_name text, statement text, OUT state text, OUT message text,
+                          OUT hint text) LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('SET LOCAL ROLE %I', role_name);
     EXECUTE statement;
@@ -12,7 +13,8 @@ END
 $$;
 
 -- Passes where the statement fails with this SQLSTATE, and the patterns fit its message and its hint.
-CREATE FUNCTION complains(role_name text, statement text, wanted_state text, message_like text, hint_like text, description text)
+CREATE FUNCTION complains(role_name text, statement text, wanted_state text, message_like text, hint_like text,
+                          description text)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     got record;
