@@ -46,30 +46,38 @@ CREATE FUNCTION ic_resume(design bigint) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_resume(bigint) IS 'goes on with a design that was cancelled, failed or interrupted, from its last finished trial';
 
--- Whether a worker is at a design: it holds an advisory lock of this class, with the design's id as its object.
-CREATE FUNCTION imagecalc.is_running(design bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION ic_drop_design(design bigint) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_drop_design(bigint) IS 'removes a design that is not running, with its trials and weights; its model stays';
+
+-- In what follows every operator and function is named so that only pg_catalog's can be meant: operands have exactly the types of
+-- an operator there. Else whoever may create objects in the extension's schema could slip in their own.
+
+-- A worker holds a lock on its design as Postgres takes one on a catalog object.
+CREATE FUNCTION imagecalc.worker_of(design bigint) RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT EXISTS (SELECT FROM pg_catalog.pg_locks AS l
-                       WHERE l.locktype = 'advisory' AND l.classid = 1768122978 AND l.objid = is_running.design::pg_catalog.oid
-                         AND l.objsubid = 2 AND l.granted
-                         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d
-                                           WHERE d.datname = pg_catalog.current_database()));
+        SELECT l.pid FROM pg_catalog.pg_locks AS l
+        WHERE l.locktype = 'object'::text AND l.classid = 'imagecalc.design'::regclass::oid
+          AND l.objid = worker_of.design::oid AND l.granted
+          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database());
     END;
-COMMENT ON FUNCTION imagecalc.is_running(bigint) IS 'whether a worker is at this design now';
+COMMENT ON FUNCTION imagecalc.worker_of(bigint) IS 'the process that is at this design now; NULL where there is none';
 
 CREATE FUNCTION imagecalc.state_of(design bigint, state text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT CASE WHEN state_of.state = 'running' AND NOT imagecalc.is_running(state_of.design) THEN 'interrupted'
-                    ELSE state_of.state END;
+        SELECT CASE WHEN state_of.state = 'running'::text AND NOT pg_catalog.pg_is_in_recovery()
+                         AND imagecalc.worker_of(state_of.design) IS NULL
+                    THEN 'interrupted' ELSE state_of.state END;
     END;
-COMMENT ON FUNCTION imagecalc.state_of(bigint, text) IS 'a design''s state as it is now: running is told only of one that has a worker';
+COMMENT ON FUNCTION imagecalc.state_of(bigint, text) IS
+    'a design''s state as it is now: running is told only of one that has a worker (on a standby, which cannot know, as it is stored)';
 
-CREATE FUNCTION imagecalc.may_see(owner name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION imagecalc.may_see(owner regrole) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole(pg_catalog.quote_ident(may_see.owner::text)), 'USAGE'), false)
-               OR pg_catalog.current_setting('is_superuser')::boolean;
+        SELECT pg_catalog.current_setting('is_superuser')::boolean
+               OR coalesce(pg_catalog.pg_has_role(may_see.owner::oid, 'USAGE'), false);
     END;
-COMMENT ON FUNCTION imagecalc.may_see(name) IS 'whether the user may act as this role, and so see its designs';
+COMMENT ON FUNCTION imagecalc.may_see(regrole) IS 'whether the user may act as this role, and so see its designs';
 
 CREATE FUNCTION imagecalc.format_text(packed integer) RETURNS text
     AS 'MODULE_PATHNAME', 'ic_format_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -114,28 +122,29 @@ COMMENT ON FUNCTION ic_frontier(bigint) IS 'the formats that no other beats in a
 CREATE VIEW ic_designs WITH (security_barrier = true) AS
     SELECT d.id, imagecalc.state_of(d.id, d.state) AS state, d.relation, d.owner,
            imagecalc.format_text(d.chosen) AS format, d.model,
-           CASE WHEN d.chosen IS NOT NULL AND c.relkind IN ('r', 'p') THEN
+           CASE WHEN d.chosen IS NOT NULL AND c.relkind IN ('r'::"char", 'p'::"char") THEN
                pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE icimage(%L)%s', d.relation, d.image_column,
                                  imagecalc.format_text(d.chosen),
-                                 CASE WHEN c.relkind = 'r' THEN ', SET (toast_tuple_target = 8160)' ELSE '' END)
+                                 CASE WHEN c.relkind = 'r'::"char" THEN ', SET (toast_tuple_target = 8160)' ELSE '' END)
            END AS ddl,
            t.accuracy, k.bytes, k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
            r.accuracy AS rgb_accuracy, d.jpeg_bytes,
            d.jpeg_fetch_us + d.jpeg_decode_us + d.jpeg_transfer_us + d.jpeg_model_us AS rgb_latency_us,
            d.training_images, d.validation_images, d.rejected_images, d.created_at, d.started_at, d.finished_at, d.error
     FROM imagecalc.design AS d
-    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = d.relation
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(d.relation)::oid
     LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = d.chosen
-    LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'
-    LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'
+    LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'::text
+    LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'::text
     WHERE imagecalc.may_see(d.owner);
 COMMENT ON VIEW ic_designs IS 'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run';
 
 CREATE VIEW ic_progress WITH (security_barrier = true) AS
-    SELECT d.id AS design, imagecalc.state_of(d.id, d.state) AS state, d.phase, d.step, d.steps,
+    SELECT d.id AS design, n.state, d.phase, d.step, d.steps,
            imagecalc.format_text(b.format) AS best_format, b.accuracy AS best_accuracy,
-           CASE WHEN d.state = 'running' THEN d.eta END AS eta, d.error
+           CASE WHEN n.state = 'running'::text THEN d.eta END AS eta, d.error
     FROM imagecalc.design AS d
+    CROSS JOIN LATERAL (SELECT imagecalc.state_of(d.id, d.state) AS state) AS n
     LEFT JOIN LATERAL (SELECT t.format, t.accuracy FROM imagecalc.trial AS t
                        WHERE t.design = d.id AND t.format IS NOT NULL
                        ORDER BY t.accuracy DESC, t.number LIMIT 1) AS b ON true
@@ -165,19 +174,25 @@ CREATE VIEW imagecalc.own_insertion AS
     WHERE d.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid;
 GRANT SELECT ON imagecalc.own_insertion TO PUBLIC;
 
+CREATE FUNCTION imagecalc.percent(fraction real) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT pg_catalog.round(percent.fraction::numeric * 100::numeric, 1)::text;
+    END;
+COMMENT ON FUNCTION imagecalc.percent(real) IS 'a fraction in per cent, with one digit';
+
 -- What ic_wait tells of a design; no row where there is none that the user may see.
 CREATE FUNCTION imagecalc.status(design bigint, OUT ended boolean, OUT well boolean, OUT line text) RETURNS SETOF record
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-        SELECT p.state NOT IN ('queued', 'running'), p.state = 'done',
+        SELECT p.state NOT IN ('queued'::text, 'running'::text), p.state = 'done'::text,
                CASE p.state
-                   WHEN 'done' THEN pg_catalog.format('done, %s at %s %%', d.format, round((d.accuracy * 100)::numeric, 1))
-                   WHEN 'queued' THEN 'waiting for a worker'
-                   WHEN 'running' THEN concat_ws(', ',
-                       p.phase || coalesce(' ' || p.step || '/' || p.steps, ''),
-                       'best so far ' || p.best_format || ' at ' || round((p.best_accuracy * 100)::numeric, 1) || ' %',
-                       'about ' || date_trunc('second', p.eta) || ' to go')
-                   ELSE p.state || coalesce(': ' || p.error, '')
+                   WHEN 'done'::text THEN pg_catalog.format('done, %s at %s %%', d.format, imagecalc.percent(d.accuracy))
+                   WHEN 'queued'::text THEN 'waiting for a worker'
+                   WHEN 'running'::text THEN pg_catalog.concat_ws(', ',
+                       pg_catalog.concat(p.phase, ' ' || p.step::text || '/' || p.steps::text),
+                       'best so far ' || p.best_format || ' at ' || imagecalc.percent(p.best_accuracy) || ' %',
+                       'about ' || pg_catalog.date_trunc('second', p.eta)::text || ' to go')
+                   ELSE pg_catalog.concat_ws(': ', p.state, p.error)
                END
         FROM ic_progress AS p JOIN ic_designs AS d ON d.id = p.design
         WHERE p.design = status.design;

@@ -74,6 +74,9 @@ class Search {
   // How many candidates may be trained: accepted, and within the latency and storage budgets unless explore_all.
   std::size_t trainable() const { return ordered_.size(); }
 
+  // Whether any of them is within the budgets: without one there is nothing to choose, and next() gives nothing.
+  bool feasible() const { return feasible_; }
+
   // 0 (most compressing) .. buckets-1 of a candidate, or nothing where it may not be trained. There are fewer buckets than
   // asked where there are fewer trainable candidates.
   std::optional<int> bucket(std::size_t candidate) const;

@@ -9,7 +9,9 @@
 namespace imagecalc {
 namespace {
 
+// A cancel may have reached the other side first: then it is a cancel that happened.
 [[noreturn]] void throw_gone() {
+  check_for_interrupts();
   throw Error(Fault::unavailable, "imagecalc-runner ended while it was at work",
               "The server's log says why. Try again: it is started anew.");
 }
@@ -37,18 +39,16 @@ bool Channel::is_stale() const {
   return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
-bool Channel::wait(int events, long timeout_ms) {
+void Channel::wait(int events) {
   while (true) {
     const int happened = pg([&] {
-      return WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | events | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
-                               descriptor_, timeout_ms, PG_WAIT_EXTENSION);
+      return WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | events, descriptor_, -1, PG_WAIT_EXTENSION);
     });
     if (happened & WL_LATCH_SET) {
       ResetLatch(MyLatch);
       check_for_interrupts();
     }
-    if (happened & events) return true;
-    if (happened & WL_TIMEOUT) return false;
+    if (happened & events) return;
   }
 }
 
@@ -60,7 +60,7 @@ void Channel::send(const Message& message) {
     if (count > 0) {
       sent += static_cast<std::size_t>(count);
     } else if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait(WL_SOCKET_WRITEABLE, -1);
+      wait(WL_SOCKET_WRITEABLE);
     } else if (count == 0 || errno != EINTR) {
       throw_gone();
     }
@@ -74,15 +74,14 @@ void Channel::read_exactly(std::uint8_t* data, std::size_t size) {
     if (count > 0) {
       have += static_cast<std::size_t>(count);
     } else if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait(WL_SOCKET_READABLE, -1);
+      wait(WL_SOCKET_READABLE);
     } else if (count == 0 || errno != EINTR) {
       throw_gone();
     }
   }
 }
 
-std::optional<Message> Channel::receive(long timeout_ms) {
-  if (!wait(WL_SOCKET_READABLE, timeout_ms)) return std::nullopt;
+Message Channel::receive() {
   std::array<std::uint8_t, kFrameHeaderSize> head;
   read_exactly(head.data(), head.size());
   const FrameHeader header = decode_frame_header(head);

@@ -19,13 +19,12 @@ class Channel {
   // Whether the other side has hung up, or left something that nobody asked for. Does not wait.
   bool is_stale() const;
 
-  // Error(unavailable) when the other side is gone.
+  // Both throw Error(unavailable) when the other side is gone.
   void send(const Message& message);
-  // Waits at most timeout_ms (-1: for ever) for a message to begin; nothing if it did not.
-  std::optional<Message> receive(long timeout_ms = -1);
+  Message receive();
 
  private:
-  bool wait(int events, long timeout_ms);
+  void wait(int events);
   void read_exactly(std::uint8_t* data, std::size_t size);
 
   int descriptor_ = -1;

@@ -275,19 +275,23 @@ void choose_name(const Arguments& arguments, Design& design) {
 
 void name_after_table(Design& design, std::int64_t id) {
   if (!design.model_name.empty()) return;
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   design.model_name = sql.run("UPDATE imagecalc.design AS d SET model_name = c.relname || '_' || d.id FROM pg_class AS c "
-                              "WHERE d.id = $1 AND c.oid = d.relation RETURNING model_name", {id}).at(0).text(0);
+                              "WHERE d.id = $1 AND c.oid = to_regclass(d.relation) RETURNING model_name", {id}).at(0).text(0);
 }
 
-// Known now, a name that is taken costs no training.
-void check_names_are_free(const Design& design) {
+// Known now, a name that is taken, or about to be, costs no training.
+void check_names_are_free(const Design& design, std::int64_t id) {
   std::vector<std::string> names{design.model_name};
   if (design.search.train_reference || design.budgets.max_accuracy_loss) names.push_back(design.model_name + "_rgb");
-  for (const std::string& name : names)
-    if (model_exists(name))
-      throw Error(Fault::invalid_argument, "model \"" + name + "\" already exists",
+  SqlScope sql(SqlScope::As::superuser);
+  for (const std::string& name : names) {
+    const Rows taken = sql.run("SELECT FROM imagecalc.model WHERE name = $1 UNION ALL SELECT FROM imagecalc.design "
+                               "WHERE model_name = $1 AND id <> $2 AND state IN ('queued', 'running')", {name, id});
+    if (!taken.empty())
+      throw Error(Fault::invalid_argument, "model \"" + name + "\" already exists, or a design is about to make it",
                   "Choose another name for the design's model, name => '...', or remove that one with ic_drop_model.");
+  }
 }
 
 void check_owner(std::int64_t id) {
@@ -306,7 +310,7 @@ IC_FUNCTION(ic_design) {
   Design design;
   design.budgets = read_budgets(arguments);
   read_settings(arguments, design);
-  design.owner = role_name(GetUserId());
+  design.owner = GetUserId();
   find_columns(arguments, design);
   choose_name(arguments, design);
   find_labels(design);
@@ -314,7 +318,7 @@ IC_FUNCTION(ic_design) {
   check_model(design, model);
   const std::int64_t id = insert_design(design, model);
   name_after_table(design, id);
-  check_names_are_free(design);
+  check_names_are_free(design, id);
   start_design_worker(id);
   return Int64GetDatum(id);
 }
@@ -322,12 +326,12 @@ IC_FUNCTION(ic_design) {
 IC_FUNCTION(ic_cancel) {
   const std::int64_t id = PG_GETARG_INT64(0);
   check_owner(id);
-  SqlScope sql(SqlScope::As::owner);
-  // The worker is interrupted, and says itself that it was cancelled; where there is none, it is said here.
-  const Rows workers = sql.run("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1::oid AND "
-                               "objid = $2::oid AND objsubid = 2 AND granted AND database = (SELECT oid FROM pg_database WHERE "
-                               "datname = current_database())", {kDesignLockClass, id});
-  if (workers.empty())
+  SqlScope sql(SqlScope::As::superuser);
+  // With the row locked no worker can begin meanwhile. One that is at work is interrupted, and says itself that it was
+  // cancelled; where there is none, it is said here.
+  sql.run("SELECT FROM imagecalc.design WHERE id = $1 FOR UPDATE", {id});
+  const Row worker = sql.run("SELECT pg_cancel_backend(imagecalc.worker_of($1))", {id}).at(0);
+  if (worker.null(0))
     sql.run("UPDATE imagecalc.design SET state = 'cancelled', error = NULL, finished_at = clock_timestamp() "
             "WHERE id = $1 AND state IN ('queued', 'running')", {id});
   PG_RETURN_VOID();
@@ -337,7 +341,7 @@ IC_FUNCTION(ic_resume) {
   const std::int64_t id = PG_GETARG_INT64(0);
   check_owner(id);
   {
-    SqlScope sql(SqlScope::As::owner);
+    SqlScope sql(SqlScope::As::superuser);
     const Rows rows = sql.run("SELECT imagecalc.state_of(id, state) FROM imagecalc.design WHERE id = $1 FOR UPDATE", {id});
     const std::string state = rows.at(0).text(0);
     // One that is queued may have lost its worker; a second worker leaves at once where the first is there.
@@ -348,6 +352,17 @@ IC_FUNCTION(ic_resume) {
             "error = NULL, finished_at = NULL WHERE id = $1", {id});
   }
   start_design_worker(id);
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_drop_design) {
+  const std::int64_t id = PG_GETARG_INT64(0);
+  check_owner(id);
+  SqlScope sql(SqlScope::As::superuser);
+  sql.run("SELECT FROM imagecalc.design WHERE id = $1 FOR UPDATE", {id});
+  if (!sql.run("SELECT imagecalc.worker_of($1)", {id}).at(0).null(0))
+    throw Error(Fault::invalid_argument, "design " + std::to_string(id) + " is running", "Stop it with ic_cancel first.");
+  sql.run("DELETE FROM imagecalc.design WHERE id = $1", {id});
   PG_RETURN_VOID();
 }
 

@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kGridSizes = 12;
 constexpr int kWarmUps = 2;
 constexpr int kRepeats = 9;
-constexpr int kProbeRows = 200;
+constexpr double kProbeBytes = 16 << 20;  // of one probe's rows, at most
+constexpr double kProbeRows = 200;
 
 using Clock = std::chrono::steady_clock;
 
@@ -87,32 +88,27 @@ std::optional<Latency> time_rgb(const Subject& subject) {
   }
 }
 
-// Microseconds to read one value of each of these sizes from a table, warm. The rows are never committed.
-std::vector<double> time_fetches(const std::vector<double>& sizes) {
-  std::vector<double> times;
-  for (const double size : sizes) {
-    Transaction transaction;
-    SqlScope sql(SqlScope::As::owner);
-    sql.run("INSERT INTO imagecalc.fetch_probe SELECT decode(repeat('a5', $1::int), 'hex') FROM generate_series(1, $2::int)",
-            {static_cast<std::int64_t>(size), kProbeRows});
-    std::vector<double> runs;
-    for (int round = -1; round < kRepeats; ++round) {
-      const auto start = Clock::now();
-      sql.run("SELECT sum(get_byte(value, 0)) FROM imagecalc.fetch_probe");
-      if (round >= 0) runs.push_back(microseconds_since(start) / kProbeRows);
-    }
-    times.push_back(median(runs));
+// Microseconds to read one value of this size from a table, warm. The table is gone with the transaction, which is aborted.
+double time_fetch(double size) {
+  const auto rows = static_cast<std::int64_t>(std::clamp(kProbeBytes / size, 1.0, kProbeRows));
+  Transaction transaction;
+  SqlScope sql(SqlScope::As::superuser);
+  sql.run("CREATE TEMPORARY TABLE fetch_probe (value bytea) WITH (toast_tuple_target = 8160)");
+  sql.run("ALTER TABLE fetch_probe ALTER COLUMN value SET STORAGE EXTERNAL");
+  sql.run("INSERT INTO fetch_probe SELECT decode(repeat('a5', $1::int), 'hex') FROM generate_series(1, $2::int)",
+          {static_cast<std::int64_t>(size), rows});
+  std::vector<double> runs;
+  for (int round = -1; round < kRepeats; ++round) {
+    const auto start = Clock::now();
+    sql.run("SELECT sum(get_byte(value, 0)) FROM fetch_probe");
+    if (round >= 0) runs.push_back(microseconds_since(start) / static_cast<double>(rows));
   }
-  return times;
+  return median(runs);
 }
 
 void add_fetch_times(LatencyFindings& findings) {
-  std::vector<double> sizes;
-  for (const LatencySample& sample : findings.samples) sizes.push_back(std::max(1.0, sample.bytes));
-  sizes.push_back(findings.mean_file_bytes);
-  const std::vector<double> times = time_fetches(sizes);
-  for (std::size_t i = 0; i < findings.samples.size(); ++i) findings.samples[i].measured.fetch = times[i];
-  if (findings.rgb) findings.rgb->fetch = times.back();
+  for (LatencySample& sample : findings.samples) sample.measured.fetch = time_fetch(std::max(1.0, sample.bytes));
+  if (findings.rgb) findings.rgb->fetch = time_fetch(findings.mean_file_bytes);
 }
 
 }  // namespace

@@ -40,25 +40,19 @@ std::vector<std::string> load_labels(SqlScope& sql, std::int64_t id) {
 
 const char* kind_name(TrialKind kind) { return kKindNames[static_cast<int>(kind)]; }
 
-template <typename Numbers>
-std::string array_literal(const Numbers& numbers) {
-  std::string text = "{";
-  for (const auto number : numbers) {
-    if (text.size() > 1) text += ',';
-    text += digits(number);
-  }
-  return text + "}";
+bool lock_design(std::int64_t id) {
+  return pg([&] {
+    LOCKTAG tag;
+    const Oid table = get_relname_relid("design", get_namespace_oid("imagecalc", false));
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, table, static_cast<Oid>(id), 0);
+    return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+  });
 }
 
-template std::string array_literal(const std::vector<double>&);
-template std::string array_literal(const std::vector<std::int64_t>&);
-template std::string array_literal(const std::vector<int>&);
-template std::string array_literal(const std::array<float, 3>&);
-
 std::optional<Design> load_design(std::int64_t id) {
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   const Rows rows = sql.run(
-      "SELECT owner, relation::text, image_column, label_column, split_column, model_name, latency_us, storage, max_accuracy_loss, "
+      "SELECT owner::oid, relation, image_column, label_column, split_column, model_name, latency_us, storage, max_accuracy_loss, "
       "latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, max_images, "
       "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, state "
       "FROM imagecalc.design WHERE id = $1", {id});
@@ -68,7 +62,7 @@ std::optional<Design> load_design(std::int64_t id) {
   const auto integer = [&] { return static_cast<int>(row.integer(column++)); };
   Design design;
   design.id = id;
-  design.owner = row.text(column++);
+  design.owner = static_cast<Oid>(row.integer(column++));
   design.relation = row.text(column++);
   design.image_column = row.text(column++);
   design.label_column = row.text(column++);
@@ -100,21 +94,19 @@ std::optional<Design> load_design(std::int64_t id) {
 }
 
 std::int64_t insert_design(const Design& design, const Blob& model) {
-  SqlScope sql(SqlScope::As::owner);
-  std::string labels = "ARRAY[";
-  for (const std::string& label : design.labels) labels += (labels.size() > 6 ? "," : "") + quote_text(label);
+  SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
       "INSERT INTO imagecalc.design (owner, relation, image_column, label_column, split_column, model_name, latency_us, storage, "
       "max_accuracy_loss, latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, "
       "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, labels) "
-      "VALUES ($1::name, $2::regclass, $3::name, $4::name, $5::name, $6, $7::float8, $8::float8, $9::float8, $10, $11, $12, $13, "
-      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, " + labels + "]::text[]) RETURNING id";
+      "VALUES ($1::oid::regrole, $2, $3::name, $4::name, $5::name, $6, $7::float8, $8::float8, $9::float8, $10, $11, $12, $13, "
+      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, " + text_array_expression(design.labels) + ") RETURNING id";
   const auto real = [](const std::optional<double>& value) { return value ? std::optional(digits(*value)) : std::nullopt; };
   const std::optional<std::string> latency = real(design.budgets.latency_us), storage = real(design.budgets.bytes),
                                    loss = real(design.budgets.max_accuracy_loss);
   const Rows rows = sql.run(
       statement.c_str(),
-      {design.owner, design.relation, design.image_column, design.label_column, design.split_column, design.model_name, latency,
+      {std::int64_t{design.owner}, design.relation, design.image_column, design.label_column, design.split_column, design.model_name, latency,
        storage, loss, design.latency_batch, design.size, design.epochs, design.transfer_epochs, design.search.buckets,
        design.search.sampled_buckets, design.search.trials_per_bucket, design.validation, design.max_images, design.batch_size,
        design.one_cycle ? "one-cycle" : "constant", design.learning_rate, static_cast<std::int64_t>(design.seed),
@@ -124,16 +116,16 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
   return id;
 }
 
-std::string design_owner(std::int64_t id) {
-  SqlScope sql(SqlScope::As::owner);
-  const Rows rows = sql.run("SELECT owner FROM imagecalc.design WHERE id = $1", {id});
+Oid design_owner(std::int64_t id) {
+  SqlScope sql(SqlScope::As::superuser);
+  const Rows rows = sql.run("SELECT owner::oid FROM imagecalc.design WHERE id = $1", {id});
   if (rows.empty())
     throw Error(Fault::invalid_argument, "design " + std::to_string(id) + " does not exist", "SELECT id FROM ic_designs shows yours.");
-  return rows[0].text(0);
+  return static_cast<Oid>(rows[0].integer(0));
 }
 
 std::vector<CandidateRow> load_candidates(std::int64_t design) {
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   std::vector<CandidateRow> candidates;
   // In the order of the design space, whatever the order of insertion: the search breaks ties by it.
   for (const Row& row : sql.run("SELECT format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
@@ -163,22 +155,24 @@ void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& row
     transfer.push_back(row.latency.transfer);
     model.push_back(row.latency.model);
   }
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   const std::string literals[] = {array_literal(formats), array_literal(bytes),    array_literal(deviation), array_literal(fetch),
                                   array_literal(decode),  array_literal(transfer), array_literal(model),     array_literal(measured)};
   sql.run("INSERT INTO imagecalc.candidate (design, format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
           "latency_measured) SELECT $1, u.f, u.b, u.d, u.fe, u.de, u.tr, u.mo, u.me <> 0 FROM unnest($2::int[], $3::real[], "
           "$4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::int[]) AS u(f, b, d, fe, de, tr, mo, me)",
           {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6], literals[7]});
+  std::map<std::string, std::vector<Format>> refused;
   for (const CandidateRow& row : rows)
-    if (row.refusal) refuse_candidates(design, {row.format}, *row.refusal);
+    if (row.refusal) refused[*row.refusal].push_back(row.format);
+  for (const auto& [refusal, list] : refused) refuse_candidates(design, list, refusal);
 }
 
 void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal) {
   std::vector<std::int64_t> list;
   for (const Format& format : formats) list.push_back(packed(format));
   const std::string literal = array_literal(list);
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   sql.run("UPDATE imagecalc.candidate SET refusal = $3 WHERE design = $1 AND format = ANY ($2::int[])", {design, literal, refusal});
 }
 
@@ -193,7 +187,7 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
   std::map<std::int64_t, std::size_t> places;
   for (std::size_t i = 0; i < candidates.size(); ++i) places[packed(candidates[i].format)] = i;
 
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
                                 "deviation[1], deviation[2], deviation[3] FROM imagecalc.trial WHERE design = $1 ORDER BY number",
@@ -228,7 +222,7 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
   const std::optional<std::string> format = row.format ? std::optional(std::to_string(packed(*row.format))) : std::nullopt;
   const std::optional<std::string> parent = text(row.parent);
   const std::string mean = array_literal(row.normalisation.mean), deviation = array_literal(row.normalisation.deviation);
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation) "
           "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[])",
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
@@ -243,7 +237,7 @@ std::vector<Trial> search_trials(const std::vector<TrialRow>& rows) {
 }
 
 Blob load_weights(std::int64_t design, int trial) {
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   const Rows rows = sql.run("SELECT bytes FROM imagecalc.weights WHERE design = $1 AND trial = $2", {design, trial});
   if (rows.empty())
     throw Error(Fault::invalid_argument, "the weights of trial " + std::to_string(trial) + " of design " + std::to_string(design) +
@@ -253,7 +247,7 @@ Blob load_weights(std::int64_t design, int trial) {
 
 void delete_weights_except(std::int64_t design, const std::vector<int>& trials) {
   const std::string kept = array_literal(trials);
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   sql.run("DELETE FROM imagecalc.weights WHERE design = $1 AND trial <> ALL ($2::int[])", {design, kept});
 }
 

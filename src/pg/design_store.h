@@ -11,14 +11,15 @@
 
 namespace imagecalc {
 
-// The class of the advisory lock that a worker holds on its design; imagecalc.is_running looks for it.
-inline constexpr int kDesignLockClass = 1768122978;
+// The lock that a worker holds on its design as long as it lives; imagecalc.worker_of looks for it. It is one of the kind that
+// Postgres takes on catalog objects: no SQL function can take or release it. False where another holds it.
+bool lock_design(std::int64_t id);
 
 // One row of imagecalc.design: what was asked for.
 struct Design {
   std::int64_t id = 0;
-  std::string owner;
-  std::string relation;  // as regclass prints it with this search_path: qualified and quoted
+  Oid owner = InvalidOid;
+  std::string relation;  // qualified and quoted
   std::string image_column, label_column;
   std::optional<std::string> split_column;
   std::string model_name;
@@ -39,7 +40,7 @@ struct Design {
 
 std::optional<Design> load_design(std::int64_t id);
 std::int64_t insert_design(const Design& design, const Blob& model);
-std::string design_owner(std::int64_t id);  // Error(invalid_argument) where there is none
+Oid design_owner(std::int64_t id);  // Error(invalid_argument) where there is none
 
 // What the storage and latency models found for one format.
 struct CandidateRow {
@@ -71,9 +72,5 @@ Blob load_weights(std::int64_t design, int trial);  // trial 0: the model as it 
 void delete_weights_except(std::int64_t design, const std::vector<int>& trials);
 
 const char* kind_name(TrialKind kind);
-
-// {1,2,3}: an array literal of numbers, shortest digits that read back the same.
-template <typename Numbers>
-std::string array_literal(const Numbers& numbers);
 
 }  // namespace imagecalc

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "codec/crc32c.h"
 #include "pg/design_latency.h"
 #include "pg/model_catalog.h"
 #include "pg/settings.h"
@@ -21,8 +22,9 @@ namespace {
 
 constexpr std::size_t kSampleFiles = 8;           // kept here to measure latency with
 constexpr std::uint32_t kStorageSample = 16;      // pictures that every format is measured on
-constexpr std::size_t kPortionImages = 32;        // read and sent at once
+constexpr std::size_t kPortionImages = 32;        // sent at once
 constexpr std::size_t kPortionBytes = 16 << 20;
+constexpr int kMaxFileBytes = 100'000'000;        // larger files are counted as rejected, unread
 constexpr long kTellEveryMs = 500;
 
 // What the calling session leaves for the worker in bgw_extra.
@@ -44,7 +46,7 @@ class Job {
  public:
   explicit Job(std::int64_t id) : id_(id) {}
 
-  // False where the caller's transaction aborted, or another worker is at the design.
+  // False where the caller's transaction aborted, or the design was cancelled before it began.
   bool claim();
   void run();
 
@@ -64,7 +66,6 @@ class Job {
 
   std::int64_t id_;
   Design design_;
-  Oid owner_ = InvalidOid;
   Blob model_;
   ModelHash model_hash_{};
   std::optional<Trainer> trainer_;
@@ -85,15 +86,14 @@ bool Job::claim() {
   const std::optional<Design> design = load_design(id_);
   if (!design || design->state != "queued") return false;
   design_ = *design;
+  bool claimed;
   {
-    SqlScope sql(SqlScope::As::owner);
-    // Held until this process ends, however it ends.
-    if (!sql.run("SELECT pg_try_advisory_lock($1::int, $2::int)", {kDesignLockClass, id_}).at(0).boolean(0)) return false;
-    sql.run("UPDATE imagecalc.design SET state = 'running', phase = 'starting the training runner', started_at = "
-            "coalesce(started_at, clock_timestamp()) WHERE id = $1", {id_});
+    SqlScope sql(SqlScope::As::superuser);
+    claimed = !sql.run("UPDATE imagecalc.design SET state = 'running', phase = 'starting the training runner', started_at = "
+                       "coalesce(started_at, clock_timestamp()) WHERE id = $1 AND state = 'queued' RETURNING id", {id_}).empty();
   }
   transaction.commit();
-  return true;
+  return claimed;
 }
 
 // ---- progress
@@ -109,7 +109,7 @@ void Job::tell(const std::string& phase, std::optional<int> step, std::optional<
   const std::optional<std::string> eta = seconds ? std::optional(std::to_string(*seconds)) : std::nullopt;
   Transaction transaction;
   {
-    SqlScope sql(SqlScope::As::owner);
+    SqlScope sql(SqlScope::As::superuser);
     sql.run("UPDATE imagecalc.design SET phase = $2, step = $3::int, steps = $4::int, eta = $5::float8 * interval '1 second' "
             "WHERE id = $1", {id_, phase, step_text, steps_text, eta});
   }
@@ -134,9 +134,9 @@ std::optional<double> Job::seconds_to_go(int trials_to_go) const {
 void Job::begin() {
   {
     Transaction transaction;
-    const char* owner = design_.owner.c_str();
-    owner_ = pg([&] { return get_role_oid(owner, true); });
-    if (!OidIsValid(owner_)) throw Error(Fault::invalid_argument, "role \"" + design_.owner + "\" does not exist any more");
+    const Oid owner = design_.owner;
+    if (!pg([&] { return GetUserNameFromId(owner, true); }))
+      throw Error(Fault::invalid_argument, "the role that asked for the design does not exist any more");
     model_ = load_weights(id_, 0);
     model_hash_ = hash_model(model_);
     candidates_ = load_candidates(id_);
@@ -168,14 +168,16 @@ std::string picture_query(const Design& design, std::int64_t rows, bool can_samp
     const double percent = 100.0 * design.max_images / static_cast<double>(rows);
     query += " TABLESAMPLE bernoulli (" + std::to_string(percent) + ") REPEATABLE (" + std::to_string(design.seed % 1'000'000) + ")";
   }
-  return query + " WHERE " + quote_name(design.image_column) + " IS NOT NULL AND " + quote_name(design.label_column) + " IS NOT NULL";
+  return query + " WHERE " + quote_name(design.image_column) + " IS NOT NULL AND " + quote_name(design.label_column) + " IS NOT NULL AND " +
+         "octet_length(" + quote_name(design.image_column) + ") <= " + std::to_string(kMaxFileBytes);
 }
 
-// Which pictures are held out: the split column says, else a seeded fraction. Nothing: the picture is left alone.
-std::optional<bool> is_validation(const Design& design, const Row& row, std::uint64_t index) {
+// Which pictures are held out: the split column says, else a seeded fraction, by what is in them, so that it does not matter in
+// which order a table gives them, now and after an interruption. Nothing: the picture is left alone.
+std::optional<bool> is_validation(const Design& design, const Row& row) {
   if (!design.split_column) {
     constexpr double kUnit = 1.0 / 18446744073709551616.0;
-    return static_cast<double>(mix(design.seed, index)) * kUnit < design.validation;
+    return static_cast<double>(mix(design.seed, crc32c(row.bytes(0)))) * kUnit < design.validation;
   }
   if (row.null(2)) return std::nullopt;
   if (row.text(2) == "train") return false;
@@ -200,8 +202,8 @@ void Job::send_pictures(AddImages& portion) {
 
 // A relation that was dropped has no name any more.
 void check_relation_exists(std::int64_t id) {
-  SqlScope sql(SqlScope::As::owner);
-  if (sql.run("SELECT FROM imagecalc.design AS d JOIN pg_class AS c ON c.oid = d.relation WHERE d.id = $1", {id}).empty())
+  SqlScope sql(SqlScope::As::superuser);
+  if (sql.run("SELECT FROM imagecalc.design AS d JOIN pg_class AS c ON c.oid = to_regclass(d.relation) WHERE d.id = $1", {id}).empty())
     throw Error(Fault::invalid_argument, "the table of design " + std::to_string(id) + " does not exist any more",
                 "Design on another one with ic_design.");
 }
@@ -215,7 +217,7 @@ void Job::load_pictures() {
   Transaction transaction;
   check_relation_exists(id_);
   {
-    SqlScope sql(owner_);
+    SqlScope sql(design_.owner);
     const std::string count = "SELECT count(*), (SELECT relkind FROM pg_class WHERE oid = " + quote_text(design_.relation) +
                               "::regclass) FROM " + design_.relation;
     const Row totals = sql.run(count.c_str()).at(0);
@@ -223,9 +225,8 @@ void Job::load_pictures() {
     const std::string query = picture_query(design_, totals.integer(0), can_sample);
     AddImages portion;
     std::size_t bytes = 0;
-    std::uint64_t index = 0;
-    sql.each(query.c_str(), kPortionImages, [&](Row&& row) {
-      const std::optional<bool> validation = is_validation(design_, row, index++);
+    sql.each(query.c_str(), [&](Row&& row) {
+      const std::optional<bool> validation = is_validation(design_, row);
       const auto place = places.find(row.text(1));
       if (!validation || place == places.end()) return;  // a label that came after the call is not the model's
       portion.images.push_back({row.blob(0), place->second, *validation});
@@ -241,7 +242,7 @@ void Job::load_pictures() {
 
   Transaction record;
   {
-    SqlScope sql(SqlScope::As::owner);
+    SqlScope sql(SqlScope::As::superuser);
     sql.run("UPDATE imagecalc.design SET training_images = $2, validation_images = $3, rejected_images = $4 WHERE id = $1",
             {id_, static_cast<std::int64_t>(loaded_.training), static_cast<std::int64_t>(loaded_.validation), rejected_});
   }
@@ -277,7 +278,7 @@ void Job::measure_costs() {
   Transaction transaction;
   insert_candidates(id_, rows);
   if (latency.rgb) {
-    SqlScope sql(SqlScope::As::owner);
+    SqlScope sql(SqlScope::As::superuser);
     sql.run("UPDATE imagecalc.design SET jpeg_bytes = $2, jpeg_fetch_us = $3, jpeg_decode_us = $4, jpeg_transfer_us = $5, "
             "jpeg_model_us = $6 WHERE id = $1", {id_, latency.mean_file_bytes, latency.rgb->fetch, latency.rgb->decode,
                                                  latency.rgb->transfer, latency.rgb->model});
@@ -314,11 +315,18 @@ std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyF
 
 [[noreturn]] void throw_no_candidate(const Design& design, const std::vector<CandidateRow>& candidates) {
   double fastest = 0, smallest = 0;
+  std::string refusal;
   for (const CandidateRow& row : candidates) {
-    if (row.refusal) continue;
+    if (row.refusal) {
+      refusal = *row.refusal;
+      continue;
+    }
     fastest = fastest == 0 ? row.latency.total() : std::min(fastest, row.latency.total());
     smallest = smallest == 0 ? row.bytes : std::min(smallest, row.bytes);
   }
+  if (fastest == 0)
+    throw Error(Fault::bad_model, "the model refuses every tensor size of the design space: " + refusal,
+                "Choose another size, or a model that takes small inputs.");
   throw Error(Fault::invalid_argument, "no format meets the budgets",
               "On this machine the fastest takes " + std::to_string(static_cast<int>(fastest)) + " us an image, the smallest " +
                   std::to_string(static_cast<int>(smallest)) + " bytes, at size " + std::to_string(design.size) + ".");
@@ -327,7 +335,7 @@ std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyF
 void Job::search() {
   while (true) {
     const Search search(search_candidates(candidates_), design_.search, design_.budgets);
-    if (search.trainable() == 0) throw_no_candidate(design_, candidates_);
+    if (!search.feasible()) throw_no_candidate(design_, candidates_);
     const std::optional<TrialPlan> plan = search.next(search_trials(trials_));
     if (!plan) return conclude(search);
     trials_to_go_ = std::max(1, search.planned_trials() - static_cast<int>(trials_.size()));
@@ -443,7 +451,7 @@ void Job::conclude(const Search& search) {
     register_trial(design_, *reference, design_.model_name + "_rgb", {.rgb = true, .rgb_size = design_.size, .format = {}});
   delete_weights_except(id_, weights_to_keep(search, trials_));
   {
-    SqlScope sql(SqlScope::As::owner);
+    SqlScope sql(SqlScope::As::superuser);
     sql.run("UPDATE imagecalc.design SET state = 'done', phase = 'done', step = NULL, steps = NULL, eta = NULL, error = NULL, "
             "chosen = $2::int, model = $3, finished_at = clock_timestamp() WHERE id = $1",
             {id_, static_cast<std::int64_t>(pack(*final_trial->format)), design_.model_name});
@@ -470,8 +478,9 @@ void record_failure(std::int64_t id, const ErrorReport& report) {
   QueryCancelPending = false;
   Transaction transaction;
   {
-    SqlScope sql(SqlScope::As::owner);
-    sql.run("UPDATE imagecalc.design SET state = $2, error = $3, eta = NULL, finished_at = clock_timestamp() WHERE id = $1",
+    SqlScope sql(SqlScope::As::superuser);
+    sql.run("UPDATE imagecalc.design SET state = $2, error = $3, eta = NULL, finished_at = clock_timestamp() "
+            "WHERE id = $1 AND state IN ('queued', 'running')",
             {id, cancelled ? "cancelled" : "failed", cancelled ? std::nullopt : std::optional(message)});
   }
   transaction.commit();
@@ -487,14 +496,31 @@ void wait_for_caller(TransactionId caller) {
   transaction.commit();
 }
 
-void work(const Errand& errand) {
+// Waits while a worker that has just ended the design lets go of it.
+bool lock_in_time(std::int64_t id) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    Transaction transaction;
+    const bool locked = lock_design(id);
+    transaction.commit();
+    if (locked) return true;
+    check_for_interrupts();
+    pg_usleep(100'000);
+  }
+  return false;
+}
+
+void run_job(const Errand& errand) {
   wait_for_caller(errand.caller);
   Job job(errand.design);
-  if (!job.claim()) return;
+  if (job.claim()) job.run();
+}
+
+void work(const Errand& errand) {
+  if (!lock_in_time(errand.design)) return;
   ErrorReport report;
   try {
-    job.run();
-    return;
+    return run_job(errand);
   } catch (...) {
     report = describe_exception();
   }
@@ -524,7 +550,6 @@ void imagecalc_design_main(Datum) {
   std::memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof errand);
   pqsignal(SIGINT, StatementCancelHandler);
   pqsignal(SIGTERM, die);
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(errand.database, InvalidOid, 0);
   pgstat_report_appname(MyBgworkerEntry->bgw_name);

@@ -2,8 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <charconv>
-
 #include "pg/datum.h"
 
 extern "C" {
@@ -24,26 +22,6 @@ std::vector<std::string> read_labels(SqlScope& sql, const std::string& name) {
   return labels;
 }
 
-std::array<float, 3> parse_triple(const std::string& array) {
-  std::array<float, 3> values{};
-  const char* at = array.c_str() + 1;
-  for (float& value : values) {
-    value = strtof(at, nullptr);
-    at = strchr(at, ',') ? strchr(at, ',') + 1 : at;
-  }
-  return values;
-}
-
-std::string format_triple(const std::array<float, 3>& values) {
-  std::string text = "{";
-  for (const float value : values) {
-    char digits[32];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    text += (text.size() > 1 ? "," : "") + std::string(digits, end);
-  }
-  return text + "}";
-}
-
 [[noreturn]] void throw_no_model(const std::string& name) {
   throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
               "SELECT name FROM ic_models shows those that do; ic_import_model and ic_design make them.");
@@ -53,7 +31,7 @@ std::string format_triple(const std::array<float, 3>& values) {
 
 Model find_model(const std::string& name) {
   SqlScope sql(SqlScope::As::caller);
-  const Rows rows = sql.run("SELECT hash, input, mean, deviation FROM imagecalc.model WHERE name = $1", {name}, true);
+  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] FROM imagecalc.model WHERE name = $1", {name}, true);
   if (rows.empty()) throw_no_model(name);
   Model model;
   model.name = name;
@@ -61,7 +39,10 @@ Model find_model(const std::string& name) {
   if (hash.size() != model.hash.size()) throw Error(Fault::internal, "model \"" + name + "\" has a damaged hash");
   std::copy(hash.begin(), hash.end(), model.hash.begin());
   model.input = parse_model_input(rows[0].text(1));
-  model.normalisation = {parse_triple(rows[0].text(2)), parse_triple(rows[0].text(3))};
+  for (std::size_t c = 0; c < 3; ++c) {
+    model.normalisation.mean[c] = static_cast<float>(rows[0].real(2 + c));
+    model.normalisation.deviation[c] = static_cast<float>(rows[0].real(5 + c));
+  }
   model.labels = read_labels(sql, name);
   return model;
 }
@@ -74,21 +55,19 @@ Blob read_model_bytes(const std::string& name) {
 }
 
 bool model_exists(const std::string& name) {
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   return !sql.run("SELECT FROM imagecalc.model WHERE name = $1", {name}).empty();
 }
 
-void insert_model(const Model& model, const std::string& owner, std::span<const std::uint8_t> bytes,
+void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> bytes,
                   std::optional<std::int64_t> design) {
-  SqlScope sql(SqlScope::As::owner);
-  std::string labels = "ARRAY[";
-  for (const std::string& label : model.labels) labels += (labels.size() > 6 ? "," : "") + quote_text(label);
+  SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
       "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes) "
-      "VALUES ($1, $2::name, $3, " + labels + "]::text[], $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING "
+      "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) + ", $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING "
       "RETURNING name";
-  const Rows inserted = sql.run(statement.c_str(), {model.name, owner, to_string(model.input), format_triple(model.normalisation.mean),
-                                                    format_triple(model.normalisation.deviation),
+  const Rows inserted = sql.run(statement.c_str(), {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
+                                                    array_literal(model.normalisation.deviation),
                                                     std::span<const std::uint8_t>(model.hash),
                                                     design ? std::optional(std::to_string(*design)) : std::nullopt, bytes});
   if (inserted.empty())
@@ -141,16 +120,8 @@ Blob read_model_file(const std::string& path) {
   return bytes;
 }
 
-std::string role_name(Oid role) {
-  return pg([&] { return GetUserNameFromId(role, false); });
-}
-
-bool may_act_as(const std::string& owner) {
-  const char* name = owner.c_str();
-  return pg([&] {
-    const Oid role = get_role_oid(name, true);
-    return superuser() || (OidIsValid(role) && has_privs_of_role(GetUserId(), role));
-  });
+bool may_act_as(Oid role) {
+  return pg([&] { return superuser() || has_privs_of_role(GetUserId(), role); });
 }
 
 }  // namespace imagecalc

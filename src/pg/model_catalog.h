@@ -9,8 +9,6 @@
 
 namespace imagecalc {
 
-inline constexpr std::size_t kMaxModelBytes = 400'000'000;
-
 struct Model {
   std::string name;
   ModelHash hash{};
@@ -24,7 +22,7 @@ Model find_model(const std::string& name);
 Blob read_model_bytes(const std::string& name);
 
 // Inserts a model, owned by a role. Error(invalid_argument) where the name is taken.
-void insert_model(const Model& model, const std::string& owner, std::span<const std::uint8_t> bytes,
+void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> bytes,
                   std::optional<std::int64_t> design);
 
 bool model_exists(const std::string& name);
@@ -39,10 +37,8 @@ Blob read_model_file(const std::string& path);
 template <typename BytesOf>
 InferReply infer(const InferRequest& request, BytesOf&& bytes_of);
 
-std::string role_name(Oid role);
-
-// Whether the current user may act as the role of that name.
-bool may_act_as(const std::string& owner);
+// Whether the current user may act as the role. Nobody but a superuser may as one that was dropped.
+bool may_act_as(Oid role);
 
 }  // namespace imagecalc
 
@@ -50,11 +46,12 @@ bool may_act_as(const std::string& owner);
 
 template <typename BytesOf>
 imagecalc::InferReply imagecalc::infer(const InferRequest& request, BytesOf&& bytes_of) {
-  Message reply = ask_runner(request);
-  if (std::holds_alternative<NeedModel>(reply)) {
+  constexpr int kTries = 5;  // others may push the model out of a small cache before it is used
+  for (int i = 0; i < kTries; ++i) {
+    Message reply = ask_runner(request);
+    if (auto* scores = std::get_if<InferReply>(&reply)) return std::move(*scores);
+    if (!std::holds_alternative<NeedModel>(reply)) throw Error(Fault::protocol, "unexpected reply from imagecalc-runner");
     ask_runner_for<Done>(LoadModel{request.model, bytes_of()});
-    reply = ask_runner(request);
   }
-  if (auto* scores = std::get_if<InferReply>(&reply)) return std::move(*scores);
-  throw Error(Fault::protocol, "unexpected reply from imagecalc-runner");
+  throw Error(Fault::limit_exceeded, "imagecalc-runner's cache is too small for the models in use", "Use fewer models at a time.");
 }

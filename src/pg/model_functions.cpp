@@ -109,7 +109,7 @@ void import_model(const ImportArguments& arguments, const std::string& name, con
   model.hash = hash_model(bytes);
   if (arguments.labels) model.labels = text_array(arguments.labels);
   check_model(model, bytes);
-  insert_model(model, role_name(GetUserId()), bytes, std::nullopt);
+  insert_model(model, GetUserId(), bytes, std::nullopt);
 }
 
 // ---- inference
@@ -212,21 +212,21 @@ IC_FUNCTION(ic_import_model_bytes) {
 IC_FUNCTION(ic_drop_model) {
   const text* argument = PG_GETARG_TEXT_PP(0);
   const std::string name(text_view(argument));
-  std::string owner;
+  Oid owner = InvalidOid;
   {
-    SqlScope sql(SqlScope::As::owner);
-    const Rows rows = sql.run("SELECT owner FROM imagecalc.model WHERE name = $1", {name});
+    SqlScope sql(SqlScope::As::superuser);
+    const Rows rows = sql.run("SELECT owner::oid FROM imagecalc.model WHERE name = $1", {name});
     if (rows.empty())
       throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
                   "SELECT name FROM ic_models shows those that do.");
-    owner = rows[0].text(0);
+    owner = static_cast<Oid>(rows[0].integer(0));
   }
   if (!may_act_as(owner)) {
     const char* shown = name.c_str();
     pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown),
                              errhint("Its owner, and members of that role, can remove it."))); });
   }
-  SqlScope sql(SqlScope::As::owner);
+  SqlScope sql(SqlScope::As::superuser);
   sql.run("DELETE FROM imagecalc.model WHERE name = $1", {name});
   PG_RETURN_VOID();
 }

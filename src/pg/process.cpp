@@ -52,6 +52,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   const pid_t child = fork();
   if (child < 0) throw Error(Fault::unavailable, std::string("could not fork imagecalc-runner: ") + strerror(errno));
   if (child == 0) {
+    setsid();  // signals to the parent's group, such as a cancel, are not for the runner
     reset_signals();
     set_thread_policy();
     place_descriptors(descriptors);

@@ -22,7 +22,7 @@ struct Session {
 Session session;
 
 int try_connect() {
-  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (descriptor < 0) throw Error(Fault::unavailable, std::string("could not create a socket: ") + strerror(errno));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -86,7 +86,7 @@ void ensure_supervisor(BackgroundWorkerHandle*& handle) {
 Message converse(const Message& request) {
   session.busy = true;
   session.channel.send(request);
-  Message reply = *session.channel.receive();
+  Message reply = session.channel.receive();
   session.busy = false;
   return reply;
 }

@@ -1,5 +1,7 @@
 #include "pg/sql.h"
 
+#include <array>
+#include <charconv>
 #include <exception>
 
 #include "pg/datum.h"
@@ -66,7 +68,7 @@ Row read_row(HeapTuple tuple, TupleDesc shape) {
 SqlScope::SqlScope(As as) {
   GetUserIdAndSecContext(&outer_user_, &outer_context_);
   open();
-  if (as == As::owner) SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, outer_context_ | SECURITY_LOCAL_USERID_CHANGE);
+  if (as == As::superuser) SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, outer_context_ | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 SqlScope::SqlScope(Oid restricted_role) {
@@ -81,6 +83,8 @@ void SqlScope::open() {
   guc_level_ = NewGUCNestLevel();
   pg([] {
     (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    // Numbers travel as text: all their digits, whatever the session prints.
+    (void)set_config_option("extra_float_digits", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     SPI_connect();
   });
 }
@@ -90,7 +94,7 @@ SqlScope::~SqlScope() {
   SetUserIdAndSecContext(outer_user_, outer_context_);
   if (std::uncaught_exceptions() > exceptions_) return;
   SPI_finish();
-  AtEOXact_GUC(true, guc_level_);
+  AtEOXact_GUC(false, guc_level_);  // also what a function in the user's view may have set
 }
 
 Rows SqlScope::run(const char* statement, std::initializer_list<Argument> list, bool read_only) {
@@ -107,26 +111,28 @@ Rows SqlScope::run(const char* statement, std::initializer_list<Argument> list, 
   return rows;
 }
 
-void SqlScope::each(const char* query, int portion, const std::function<void(Row&&)>& take) {
+void SqlScope::each(const char* query, const std::function<void(Row&&)>& take) {
+  constexpr long kPortion = 32;  // tuples; their images stay toasted until their turn
   const Portal portal =
       pg([&] { return SPI_cursor_open_with_args(nullptr, query, 0, nullptr, nullptr, nullptr, true, CURSOR_OPT_NO_SCROLL); });
+  const MemoryContext outer = CurrentMemoryContext;
+  const MemoryContext work = pg([] { return AllocSetContextCreate(CurrentMemoryContext, "imagecalc row", ALLOCSET_DEFAULT_SIZES); });
   while (true) {
-    check_for_interrupts();
-    // Each portion's detoasted images are freed with this context.
-    const MemoryContext outer = CurrentMemoryContext;
-    const MemoryContext work = pg([] { return AllocSetContextCreate(CurrentMemoryContext, "imagecalc rows", ALLOCSET_DEFAULT_SIZES); });
-    pg([&] { SPI_cursor_fetch(portal, true, portion); });
+    pg([&] { SPI_cursor_fetch(portal, true, kPortion); });
     const std::uint64_t count = SPI_processed;
     SPITupleTable* table = SPI_tuptable;
-    std::vector<Row> rows;
-    MemoryContextSwitchTo(work);
-    for (std::uint64_t i = 0; i < count; ++i) rows.push_back(read_row(table->vals[i], table->tupdesc));
-    MemoryContextSwitchTo(outer);
-    MemoryContextDelete(work);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      check_for_interrupts();
+      MemoryContextSwitchTo(work);
+      Row row = read_row(table->vals[i], table->tupdesc);
+      MemoryContextSwitchTo(outer);
+      MemoryContextReset(work);
+      take(std::move(row));
+    }
     SPI_freetuptable(table);
     if (count == 0) break;
-    for (Row& row : rows) take(std::move(row));
   }
+  MemoryContextDelete(work);
   pg([&] { SPI_cursor_close(portal); });
 }
 
@@ -142,12 +148,35 @@ void Transaction::commit() {
   pg([] {
     PopActiveSnapshot();
     CommitTransactionCommand();
+    pgstat_report_stat(false);  // autovacuum hears of what was written
   });
   open_ = false;
 }
 
 Transaction::~Transaction() {
   if (open_) AbortCurrentTransaction();
+}
+
+template <typename Numbers>
+std::string array_literal(const Numbers& numbers) {
+  std::string text = "{";
+  for (const auto number : numbers) {
+    char digits[64];
+    if (text.size() > 1) text += ',';
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  }
+  return text + "}";
+}
+
+template std::string array_literal(const std::vector<double>&);
+template std::string array_literal(const std::vector<std::int64_t>&);
+template std::string array_literal(const std::vector<int>&);
+template std::string array_literal(const std::array<float, 3>&);
+
+std::string text_array_expression(const std::vector<std::string>& texts) {
+  std::string expression = "ARRAY[";
+  for (const std::string& text : texts) expression += (expression.ends_with('[') ? "" : ",") + quote_text(text);
+  return expression + "]::text[]";
 }
 
 std::string quote_name(std::string_view name) {

@@ -64,8 +64,8 @@ using Rows = std::vector<Row>;
 class SqlScope {
  public:
   enum class As {
-    caller,  // whoever runs now
-    owner,   // the bootstrap superuser: for imagecalc's own tables only
+    caller,     // whoever runs now
+    superuser,  // the bootstrap superuser: for imagecalc's own tables only
   };
   explicit SqlScope(As as);
   // A user's relation, from a background worker: as that role, restricted (nothing it runs can outlast or escape the role),
@@ -78,8 +78,8 @@ class SqlScope {
   // Runs one statement. read_only: under the snapshot of the calling query.
   Rows run(const char* statement, std::initializer_list<Argument> arguments = {}, bool read_only = false);
 
-  // Runs a query and hands its rows on in portions, so that a large result is never held whole.
-  void each(const char* query, int portion, const std::function<void(Row&&)>& take);
+  // Runs a query and hands its rows on one by one, so that a large result is never held whole. take runs no SQL.
+  void each(const char* query, const std::function<void(Row&&)>& take);
 
  private:
   void open();
@@ -102,6 +102,13 @@ class Transaction {
  private:
   bool open_ = true;
 };
+
+// {1,2,3}: an array literal of numbers, with the shortest digits that read back the same.
+template <typename Numbers>
+std::string array_literal(const Numbers& numbers);
+
+// ARRAY['a','b']: an expression, any text quoted.
+std::string text_array_expression(const std::vector<std::string>& texts);
 
 std::string quote_name(std::string_view name);     // as an identifier
 std::string quote_text(std::string_view literal);  // as a literal

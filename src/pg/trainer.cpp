@@ -33,7 +33,7 @@ Trainer::~Trainer() {
 Message Trainer::ask(const Message& request, const OnProgress& on_progress) {
   channel_.send(request);
   while (true) {
-    Message reply = *channel_.receive();
+    Message reply = channel_.receive();
     if (const Failure* failure = std::get_if<Failure>(&reply)) throw_failure(*failure);
     const Progress* progress = std::get_if<Progress>(&reply);
     if (!progress) return reply;

@@ -7,11 +7,16 @@
 namespace imagecalc {
 namespace {
 
+// Cut between characters. What a model says may be no text in the server's encoding at all: then only its ASCII is kept.
 template <std::size_t N>
 void copy_text(char (&to)[N], const char* from) noexcept {
-  const std::size_t length = std::min(std::strlen(from), N - 1);
-  std::memcpy(to, from, length);
+  const int whole = static_cast<int>(std::min(std::strlen(from), std::size_t{1} << 20));
+  const int length = pg_mbcliplen(from, whole, static_cast<int>(N) - 1);
+  std::memcpy(to, from, static_cast<std::size_t>(length));
   to[length] = '\0';
+  if (pg_verifymbstr(to, length, true)) return;
+  for (char* c = to; *c; ++c)
+    if (static_cast<unsigned char>(*c) >= 0x80) *c = '?';
 }
 
 }  // namespace
@@ -74,7 +79,11 @@ void raise(const ErrorReport& report) {
 }
 
 ErrorData* take_current_error(MemoryContext caller) {
-  MemoryContextSwitchTo(TopMemoryContext);
+  // Outlives the abort, until the next error: one is on its way at a time.
+  static MemoryContext context = nullptr;
+  if (!context) context = AllocSetContextCreate(TopMemoryContext, "imagecalc error", ALLOCSET_SMALL_SIZES);
+  MemoryContextReset(context);
+  MemoryContextSwitchTo(context);
   ErrorData* error = CopyErrorData();
   FlushErrorState();
   MemoryContextSwitchTo(caller);

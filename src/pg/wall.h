@@ -11,7 +11,7 @@ namespace imagecalc {
 
 // A Postgres ERROR on its way through C++ frames. The wall raises it again.
 struct PostgresError {
-  ErrorData* data;  // in TopMemoryContext: it outlives the abort that follows
+  ErrorData* data;  // outlives the abort that follows
 };
 
 // Where an exception's words are kept between the C++ scope that it left and ereport. Plain storage: nothing here can throw.

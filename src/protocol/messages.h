@@ -25,6 +25,8 @@ namespace imagecalc {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 
+inline constexpr std::size_t kMaxModelBytes = 400'000'000;
+
 // SHA-256 of a model's bytes.
 using ModelHash = std::array<std::uint8_t, 32>;
 

@@ -15,7 +15,7 @@ CREATE TABLE original AS TABLE pictures;
 
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', latency => '20ms', storage => 120,
                  size => 64, epochs => 5, transfer_epochs => 2, buckets => 3, sampled_buckets => 3,
-                     trials_per_bucket => 2) AS id \gset
+                 trials_per_bucket => 2) AS id \gset
 SELECT is(state IN ('queued', 'running'), true, 'a design begins when its transaction commits') FROM ic_progress
 WHERE design = :id;
 CALL ic_wait(:id);
@@ -61,7 +61,7 @@ SELECT ok(bool_and(accuracy BETWEEN 0 AND 1 AND accuracy_low <= accuracy AND acc
           'predictions are between 0 and 1, and within their ranges') FROM explored;
 SELECT results_eq('SELECT format FROM explored WHERE measured ORDER BY 1',
                   format('SELECT DISTINCT format FROM ic_trials(%s) ORDER BY 1', :id),
-                      'those that were trained are marked as measured');
+                  'those that were trained are marked as measured');
 SELECT ok(bool_and(e.accuracy = t.accuracy AND e.accuracy_low = e.accuracy AND e.accuracy_high = e.accuracy),
           'with the accuracy that their last trial had')
 FROM explored AS e, LATERAL (SELECT accuracy FROM ic_trials(:id) AS t WHERE t.format = e.format
@@ -79,8 +79,8 @@ FROM (SELECT accuracy, lead(accuracy) OVER (ORDER BY place) AS later
 SELECT is_empty(format('SELECT * FROM ic_explore(%s, latency => ''0.000001'')', :id), 'even ones that nothing meets');
 
 -- bytes are those of values
-SELECT ok(abs(mean - bytes) < 0.3 * bytes + 10, format('%s takes about as many bytes as predicted: %s for %s', format, mean,
-                                                       bytes))
+SELECT ok(abs(mean - bytes) < 0.3 * bytes + 10,
+          format('%s takes about as many bytes as predicted: %s for %s', format, mean, bytes))
 FROM (SELECT d.format, d.bytes, avg(octet_length(icimage_send(ic_encode(o.jpeg, d.format)))) AS mean
       FROM ic_designs AS d, (SELECT * FROM original WHERE id % 10 = 0) AS o WHERE d.id = :id
       GROUP BY d.format, d.bytes) AS m;
@@ -137,10 +137,9 @@ UPDATE mixed SET jpeg = 'no picture' WHERE id = 6;
 INSERT INTO mixed SELECT -id, NULL, label FROM mixed WHERE id < 60;
 INSERT INTO mixed SELECT -1, jpeg, NULL FROM mixed WHERE id = 12;
 SELECT ic_import_model('start', :'script', labels => :'labels', input => 'rgb@32') \g /dev/null
-SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1,
-                 sampled_buckets => 2,
-                 trials_per_bucket => 1, validation => 0.3, name => 'small', schedule => 'constant',
-                     learning_rate => 0.01) AS id \gset
+SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1, buckets => 2,
+                 sampled_buckets => 2, trials_per_bucket => 1, validation => 0.3, name => 'small', schedule => 'constant',
+                 learning_rate => 0.01) AS id \gset
 CALL ic_wait(:id);
 SELECT is(ROW(state, rejected_images, training_images + validation_images)::text,
           ROW('done', :cut + 1, :rows - :cut - 1)::text,

@@ -15,8 +15,7 @@ $$;
 -- ---- arguments
 
 SELECT complains(format('SELECT ic_design(''good'', %L)', :'script'), '22023', 'a design needs a budget',
-                 '%latency => ''2ms''%',
-                 'no budget');
+                 '%latency => ''2ms''%', 'no budget');
 SELECT complains(design_call(:'script', additions), '22023', '%' || part || '%', hint, additions) FROM (VALUES
     ('latency => ''0''', 'latency', '%2ms%'),
     ('latency => ''-1ms''', 'latency', '%2ms%'),
@@ -97,26 +96,24 @@ FROM (VALUES
     ('small-cnn-trace.pt', 'good', 'the model''s batch norm does not learn: it was traced in evaluation mode',
      '%torch.jit.script%'),
     ('linear-script.pt', 'good', 'the model refuses every tensor size that was tried: %', '%[n,3,height,width]%'),
-    ('small-cnn-script.pt', 'fewer_labels', format('the model has %s outputs but column "label" has %s distinct labels',
-                                                   :classes, :classes - 1),
+    ('small-cnn-script.pt', 'fewer_labels',
+     format('the model has %s outputs but column "label" has %s distinct labels', :classes, :classes - 1),
      'The outputs must be as many as the labels.'),
     ('nothing.pt', 'good', 'could not open model file "%nothing.pt": No such file or directory', '%data directory%'),
-    ('../pictures/labels.csv', 'good', 'the model could not be loaded: %', '%TorchScript%')) AS bad(file, relation, message,
-                                                                                                    hint);
+    ('../pictures/labels.csv', 'good', 'the model could not be loaded: %', '%TorchScript%'))
+    AS bad(file, relation, message, hint);
 SELECT complains(design_call('no_such_model', 'storage => 1000'), '22023', 'could not open model file "no_such_model": %',
                  '%', 'neither a model nor a file');
 SELECT ic_import_model('taken', :'script', input => 'rgb@64') \g /dev/null
 SELECT complains(design_call(:'script', 'storage => 1000, size => 64, name => ''taken'''), '22023',
-                 'model "taken" already exists',
-                 '%name =>%', 'a name that is taken');
+                 'model "taken" already exists', '%name =>%', 'a name that is taken');
 SELECT ic_import_model('free_rgb', :'script', input => 'rgb@64') \g /dev/null
 SELECT complains(design_call(:'script', 'storage => 1000, size => 64, rgb_reference => true, name => ''free'''), '22023',
                  'model "free_rgb" already exists', '%name =>%', 'or one whose companion''s is');
 SELECT nextval('imagecalc.design_id_seq') + 1 AS next_id \gset
 SELECT ic_import_model('good_' || :next_id, :'script', input => 'rgb@64') \g /dev/null
 SELECT complains(design_call(:'script', 'storage => 1000, size => 64'), '22023', 'model "good_%" already exists',
-                 '%name =>%',
-                 'nor may the name that is made of the table''s be taken');
+                 '%name =>%', 'nor may the name that is made of the table''s be taken');
 
 SELECT is_empty('SELECT * FROM ic_designs', 'of all these, no design is left');
 SELECT is_empty('SELECT * FROM pg_stat_activity WHERE backend_type = ''imagecalc design''', 'and no worker');
@@ -129,8 +126,7 @@ CREATE ROLE ic_test_owner;
 GRANT SELECT ON good TO ic_test_member, ic_test_owner;
 SELECT is((complaint('ic_test_stranger', design_call('taken', 'storage => 1000'))).state, '42501', 'no SELECT on the table');
 SELECT complains('ic_test_owner', design_call(:'script', 'storage => 1000'), '42501',
-                 'permission denied to read model file%',
-                 '%pg_read_server_files%', 'no privilege to read the file');
+                 'permission denied to read model file%', '%pg_read_server_files%', 'no privilege to read the file');
 
 -- ---- a budget that nothing meets: known only when formats are measured
 
@@ -158,8 +154,8 @@ SELECT complains('ic_test_stranger', format(statement, :id), state, 'design % do
 FROM (VALUES ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'),
       ('CALL ic_wait(%s)', '42704')) AS s(statement, state);
 SET ROLE ic_test_stranger;
-SELECT (SELECT count(*) FROM ic_designs) + (SELECT count(*) FROM ic_progress) + (SELECT count(*)
-                                                                                 FROM ic_trials(:id)) AS seen \gset
+SELECT (SELECT count(*) FROM ic_designs) + (SELECT count(*) FROM ic_progress) + (SELECT count(*) FROM ic_trials(:id))
+    AS seen \gset
 RESET ROLE;
 SELECT is(:seen, 0, 'a stranger sees nothing of it');
 GRANT ic_test_owner TO ic_test_stranger;
@@ -177,8 +173,7 @@ SELECT is_empty('SELECT * FROM ic_trials(999999)', 'and no trials');
 BEGIN;
 SELECT ic_design('good', 'taken', storage => 100, size => 32, name => 'rolled back') AS rolled_back \gset
 SELECT complains(format('CALL ic_wait(%s)', :rolled_back), '55000', 'design % was made in this transaction%',
-                 'COMMIT first%',
-                 'waiting in the transaction that made the design');
+                 'COMMIT first%', 'waiting in the transaction that made the design');
 ROLLBACK;
 SELECT is_empty(format('SELECT * FROM ic_designs WHERE id = %s', :rolled_back), 'a design goes with its transaction');
 

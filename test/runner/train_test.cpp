@@ -163,7 +163,7 @@ TEST(Training, DivergenceIsAFailure) {
   setup.learning_rate = 1e6f;
   set_up(runner, setup);
   Failure failure = expect_failure(runner.ask(train_for("1x1/b8/k1/q20@64", 5)));
-  EXPECT_EQ(failure.fault, Fault::bad_model);
+  EXPECT_EQ(failure.fault, Fault::invalid_argument);
   EXPECT_EQ(failure.message.find("training diverged"), 0u) << failure.message;
   EXPECT_NE(failure.hint.find("learning_rate"), std::string::npos);
 }

@@ -19,7 +19,15 @@ my $node = start_server('runner', max_connections => 30);
 my $postmaster = $node->{_pid};
 my $model = script_model();
 my $labels = cnn_labels();
+my $classify = q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1};
 is($node->safe_psql('postgres', 'SHOW shared_preload_libraries'), '', 'nothing is preloaded');
+
+# Whether there is one serving runner, another one than this.
+sub is_replaced
+{
+  my ($old) = @_;
+  return wait_until(sub { my @now = runners($node, 'serve'); @now == 1 && $now[0] != $old });
+}
 
 # ---- first use
 
@@ -33,7 +41,7 @@ my @runners = runners($node, 'serve');
 is(scalar(@runners), 1, 'the first model starts it');
 
 my $session = $node->background_psql('postgres');
-my $label = $session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1});
+my $label = $session->query_safe($classify);
 like($labels, qr/\b$label\b/, 'a session classifies');
 
 # ---- one for all
@@ -41,7 +49,7 @@ like($labels, qr/\b$label\b/, 'a session classifies');
 $node->safe_psql('postgres', 'CREATE DATABASE second');
 load_pictures($node, 'second', 5);
 $node->safe_psql('second', "SELECT ic_import_model('cnn', '$model', labels => '$labels', input => '1x1/b8/k3/q20\@64')");
-is($node->safe_psql('second', q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'another database gets the same answer');
+is($node->safe_psql('second', $classify), $label, 'another database gets the same answer');
 is_deeply([ runners($node, 'serve') ], \@runners, 'from the same runner');
 is(parent_of(parent_of($runners[0])), $postmaster, 'whose supervisor is the postmaster\'s child');
 is($node->safe_psql('postgres', 'DROP DATABASE second; SELECT count(*) FROM pg_database WHERE datname = \'second\''), '0',
@@ -74,13 +82,18 @@ like($err, qr/canceling statement due to statement timeout/, 'statement_timeout 
 cmp_ok($took, '<', 0.1 + 0.5 * $pass, "long before the runner would have answered: after $took s");
 
 my $query = start_query($node, 'postgres', $slow);
-my $waits = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT ic_infer(''slow''%' AND wait_event_type = 'Extension'};
+my $waits =
+  q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT ic_infer(''slow''%' AND wait_event_type = 'Extension'};
 my $pid = wait_until(sub { $node->safe_psql('postgres', $waits) });
 ok($pid, 'a session waits for the runner');
-$took = seconds_of(sub { $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)"); ($out, $err) = finish_query($query) });
+$took = seconds_of(
+  sub {
+    $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+    ($out, $err) = finish_query($query);
+  });
 like($err, qr/canceling statement due to user request/, 'pg_cancel_backend ends it, too');
 cmp_ok($took, '<', 0.5 * $pass, "as soon: after $took s");
-is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'others are answered all along');
+is($session->query_safe($classify), $label, 'others are answered all along');
 is_deeply([ runners($node, 'serve') ], \@runners, 'by the same runner');
 
 # ---- killing it
@@ -91,12 +104,13 @@ my $victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
 $victim->query_until(qr/begun/, "\\echo begun\n$slow;\n\\echo over :LAST_ERROR_MESSAGE\n");
 sleep 0.5;    # past its greeting, which would be repeated
 kill 'KILL', $runners[0];
-ok(wait_until(sub { $victim->{run}->pump_nb; $victim->{stdout} =~ /over/ }), 'when the runner is killed, who waits is not left waiting');
+ok(wait_until(sub { $victim->{run}->pump_nb; $victim->{stdout} =~ /over/ }),
+  'when the runner is killed, who waits is not left waiting');
 like($victim->{stdout}, qr/over imagecalc-runner ended while it was at work/, 'but told');
 $victim->{stdout} = $victim->{stderr} = '';
 is($victim->query('SELECT pg_backend_pid()'), $victim_pid, 'its session goes on');
-is($victim->query(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'and its next call works');
-is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'as does another session\'s');
+is($victim->query($classify), $label, 'and its next call works');
+is($session->query_safe($classify), $label, 'as does another session\'s');
 my @successors = runners($node, 'serve');
 is(scalar(@successors), 1, 'from a new runner');
 isnt($successors[0], $runners[0], 'started in the old one\'s place');
@@ -109,14 +123,17 @@ for my $round (1 .. 3)
 {
   @runners = runners($node, 'serve');
   kill 'KILL', @runners;
-  wait_until(sub { my @now = runners($node, 'serve'); @now == 1 && $now[0] != $runners[0] });
-  is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, "kill $round: the next call works");
+  is_replaced($runners[0]);
+  is($session->query_safe($classify), $label, "kill $round: the next call works");
 }
 
 # ---- nonsense on its socket
 
 chdir $node->data_dir or die $!;
-for my $nonsense ("\0" x 100, "\xff" x 100, "GET / HTTP/1.0\r\n\r\n", pack('L<C', 1, 0), pack('L<C', 0xfffffff0, 3), join('', map { chr($_ * 7 % 256) } 1 .. 5000))
+my @nonsense = (
+  "\0" x 100, "\xff" x 100, "GET / HTTP/1.0\r\n\r\n", pack('L<C', 1, 0), pack('L<C', 0xfffffff0, 3),
+  join('', map { chr($_ * 7 % 256) } 1 .. 5000));
+for my $nonsense (@nonsense)
 {
   my $peer = IO::Socket::UNIX->new(Peer => 'pg_stat_tmp/imagecalc.sock') or die "no connection: $!\n";
   local $SIG{PIPE} = 'IGNORE';
@@ -126,7 +143,7 @@ for my $nonsense ("\0" x 100, "\xff" x 100, "GET / HTTP/1.0\r\n\r\n", pack('L<C'
 my @silent = map { IO::Socket::UNIX->new(Peer => 'pg_stat_tmp/imagecalc.sock') } 1 .. 20;
 syswrite $silent[0], pack('L<C', 1000, 3) . 'half a message';
 @runners = runners($node, 'serve');
-is($node->safe_psql('postgres', q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'nonsense on the socket harms nobody');
+is($node->safe_psql('postgres', $classify), $label, 'nonsense on the socket harms nobody');
 is_deeply([ runners($node, 'serve') ], \@runners, 'nor does it end the runner');
 close $_ for @silent;
 
@@ -134,8 +151,8 @@ close $_ for @silent;
 
 $session->query_safe("ALTER SYSTEM SET imagecalc.runner_threads = 1");
 $node->reload;
-ok(wait_until(sub { my @now = runners($node, 'serve'); @now == 1 && $now[0] != $runners[0] }), 'a new number of threads is taken up at reload');
-is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'sessions do not notice');
+ok(is_replaced($runners[0]), 'a new number of threads is taken up at reload');
+is($session->query_safe($classify), $label, 'sessions do not notice');
 
 # ---- ends with its supervisor
 
@@ -143,7 +160,7 @@ is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 
 kill 'TERM', parent_of($runners[0]);
 ok(wait_until(sub { !is_alive($runners[0]) }), 'the runner ends with its supervisor');
 ok(!-e $socket || !IO::Socket::UNIX->new(Peer => 'pg_stat_tmp/imagecalc.sock'), 'nobody listens any more');
-is($session->query_safe(q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}), $label, 'the next call starts both');
+is($session->query_safe($classify), $label, 'the next call starts both');
 $session->quit;
 
 # ---- a server that stops leaves nothing behind
@@ -162,7 +179,7 @@ for my $mode ('fast', 'immediate')
   $node->start;
 
   # Many sessions at once ask for a runner that is not there.
-  my @queries = map { start_query($node, 'postgres', q{SELECT ic_infer('cnn', jpeg) FROM pictures WHERE id = 1}) } 1 .. 8;
+  my @queries = map { start_query($node, 'postgres', $classify) } 1 .. 8;
   is_deeply([ map { (finish_query($_))[0] } @queries ], [ ($label) x 8 ], "after the $mode stop: many first calls at once");
   is(scalar(runners($node, 'serve')), 1, 'are answered by one runner');
 }
@@ -177,8 +194,8 @@ load_pictures($crowded, 'postgres', 1);
 (undef, undef, $err) = $crowded->psql('postgres', "SELECT ic_import_model('cnn', '$model')");
 like($err, qr/ERROR:  no background worker slot is free for the imagecalc supervisor\nHINT:  Raise max_worker_processes/,
   'without a free slot for it there is no runner, but a hint');
-is($crowded->safe_psql('postgres', q{SELECT ic_format(jpeg::icimage('1x1/b8/k3/q20@64')) FROM pictures LIMIT 1}), '1x1/b8/k3/q20@64',
-  'and the type works');
+my $encode = q{SELECT ic_format(jpeg::icimage('1x1/b8/k3/q20@64')) FROM pictures LIMIT 1};
+is($crowded->safe_psql('postgres', $encode), '1x1/b8/k3/q20@64', 'and the type works');
 $crowded->stop;
 
 done_testing();

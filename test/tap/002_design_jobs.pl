@@ -18,9 +18,10 @@ my $model = script_model();
 load_pictures($node, 'postgres', 25);
 my $id;
 
-sub state_of { my ($which, $design) = @_; return $node->safe_psql('postgres', "SELECT $which FROM ic_progress WHERE design = " . ($design // $id)); }
-sub trials { return $node->safe_psql('postgres', "SELECT trial, kind, finished_at FROM ic_trials($id)"); }
-sub worker { return $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'imagecalc design'}); }
+sub ask { return $node->safe_psql('postgres', $_[0]); }
+sub state_of { return ask("SELECT $_[0] FROM ic_progress WHERE design = $id"); }
+sub trials { return ask("SELECT trial, kind, finished_at FROM ic_trials($id)"); }
+sub worker { return ask(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'imagecalc design'}); }
 
 # Whether no worker and no training runner is left.
 sub is_quiet { return wait_until(sub { worker() eq '' && !runners($node, 'train') }); }
@@ -30,20 +31,21 @@ sub wait_for_trial
 {
   my ($number) = @_;
   my $found = wait_until(sub { state_of('phase') =~ /^trial $number, trying .* epoch$/ }, 120);
-  ok($found, "trial $number is under way") or diag($node->safe_psql('postgres', "SELECT * FROM ic_progress"));
+  ok($found, "trial $number is under way") or diag(ask("SELECT * FROM ic_progress"));
   return;
 }
 
 # ---- a design belongs to the transaction that asks for it
 
-$node->safe_psql('postgres', "SELECT ic_import_model('cnn', '$model', labels => '" . cnn_labels() . "', input => 'rgb\@32')");
+my $import = "SELECT ic_import_model('cnn', '$model', labels => '@{[cnn_labels()]}', input => 'rgb\@32')";
+ask($import);
 my $session = $node->background_psql('postgres');
 $session->query_safe("BEGIN; SELECT ic_design('pictures', 'cnn', storage => 60, size => 32)");
 ok(wait_until(\&worker), 'the worker waits for the transaction');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM ic_designs'), '0', 'whose design nobody sees yet');
+is(ask('SELECT count(*) FROM ic_designs'), '0', 'whose design nobody sees yet');
 $session->query_safe('ROLLBACK');
 ok(is_quiet(), 'and leaves when it is rolled back');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM ic_designs'), '0', 'with its design');
+is(ask('SELECT count(*) FROM ic_designs'), '0', 'with its design');
 $session->quit;
 
 # ---- cancelling
@@ -54,27 +56,27 @@ ok(wait_until(sub { state_of('phase') =~ /^measuring storage/ }), 'a design meas
 is(state_of('state'), 'running', 'and is running');
 my (undef, undef, $err) = $node->psql('postgres', "SELECT ic_resume($id)");
 like($err, qr/ERROR:  design $id is running\nHINT:  SELECT \* FROM ic_progress/, 'a running design is not resumed');
-my $took = seconds_of(sub { $node->safe_psql('postgres', "SELECT ic_cancel($id)"); is_quiet(); });
+my $took = seconds_of(sub { ask("SELECT ic_cancel($id)"); is_quiet(); });
 cmp_ok($took, '<', 5, "ic_cancel ends it while it measures: after $took s");
 is(state_of("state || ' ' || coalesce(error, 'no error')"), 'cancelled no error', 'it is cancelled, which is no error');
 (undef, undef, $err) = $node->psql('postgres', "CALL ic_wait($id)");
 like($err, qr/ERROR:  design $id is cancelled\nHINT:  SELECT ic_resume\($id\)/, 'ic_wait says so');
 
-$node->safe_psql('postgres', "SELECT ic_resume($id)");
+ask("SELECT ic_resume($id)");
 wait_for_trial(2);
 my $first = trials();
 like($first, qr/^1\|scratch\|\S+ \S+$/, 'the first trial is there as soon as it has ended');
-$took = seconds_of(sub { $node->safe_psql('postgres', "SELECT ic_cancel($id)"); is_quiet(); });
+$took = seconds_of(sub { ask("SELECT ic_cancel($id)"); is_quiet(); });
 cmp_ok($took, '<', 5, "ic_cancel ends a training: after $took s");
 is(state_of('state'), 'cancelled', 'it is cancelled');
 is(trials(), $first, 'and its trial stays');
-isnt($node->safe_psql('postgres', "SELECT count(*) FROM ic_explore($id)"), '0', 'as does what was learnt from it');
+isnt(ask("SELECT count(*) FROM ic_explore($id)"), '0', 'as does what was learnt from it');
 
 # ---- what can happen to it
 
 sub resume
 {
-  $node->safe_psql('postgres', "SELECT ic_resume($id)");
+  ask("SELECT ic_resume($id)");
   wait_for_trial(2);
   is(trials(), $first, 'no trial is run again');
   return;
@@ -83,13 +85,15 @@ sub resume
 resume();
 kill 'KILL', runners($node, 'train');
 ok(is_quiet(), 'a design whose training runner is killed ends');
-is(state_of("state || ': ' || error"), "failed: imagecalc-runner ended while it was at work. The server's log says why. Try again: it is started anew.", 'it has failed, and says why');
+is(state_of('state'), 'failed', 'it has failed');
+is(state_of('error'),
+  "imagecalc-runner ended while it was at work. The server's log says why. Try again: it is started anew.", 'and says why');
 
 resume();
-$node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker() . ')');
+ask('SELECT pg_terminate_backend(' . worker() . ')');
 ok(is_quiet(), 'a terminated worker ends, and its runner with it');
 is(state_of('state'), 'interrupted', 'the design is interrupted');
-is($node->safe_psql('postgres', "SELECT state FROM ic_designs WHERE id = $id"), 'interrupted', 'in ic_designs, too');
+is(ask("SELECT state FROM ic_designs WHERE id = $id"), 'interrupted', 'in ic_designs, too');
 (undef, undef, $err) = $node->psql('postgres', "CALL ic_wait($id)");
 like($err, qr/ERROR:  design $id is interrupted\nHINT:  SELECT ic_resume\($id\)/, 'and ic_wait says so');
 
@@ -106,66 +110,69 @@ for my $mode ('fast', 'immediate')
 }
 
 # A worker that never came: its design would wait for ever.
-$node->safe_psql('postgres', "UPDATE imagecalc.design SET state = 'queued' WHERE id = $id");
+ask("UPDATE imagecalc.design SET state = 'queued' WHERE id = $id");
 resume();
-$node->safe_psql('postgres', "SELECT ic_cancel($id)");
+ask("SELECT ic_cancel($id)");
 ok(is_quiet(), 'a queued design without a worker can be resumed, and cancelled');
 
 # ---- to its end: the long trials are made short
 
-$node->safe_psql('postgres', "UPDATE imagecalc.design SET transfer_epochs = 2 WHERE id = $id; SELECT ic_resume($id)");
+ask("UPDATE imagecalc.design SET transfer_epochs = 2 WHERE id = $id; SELECT ic_resume($id)");
 my ($out, $notices);
 (undef, $out, $notices) = $node->psql('postgres', "CALL ic_wait($id)");
-like($notices, qr/NOTICE:  design $id: trial \d, .*NOTICE:  design $id: done, \S+ at [0-9.]+ %$/s, 'resumed, it goes on to its end');
-is($node->safe_psql('postgres', "SELECT string_agg(trial || ' ' || kind, ', ' ORDER BY trial) FROM ic_trials($id)"),
+like($notices, qr/NOTICE:  design $id: trial \d, .*NOTICE:  design $id: done, \S+ at [0-9.]+ %$/s,
+  'resumed, it goes on to its end');
+is(ask("SELECT string_agg(trial || ' ' || kind, ', ' ORDER BY trial) FROM ic_trials($id)"),
   '1 scratch, 2 transfer, 3 transfer, 4 transfer, 5 final', 'each trial was run once');
 is((split /\n/, trials())[0], $first, 'the first one long ago');
-is($node->safe_psql('postgres', "SELECT d.state, d.format = m.input, m.design FROM ic_designs AS d JOIN ic_models AS m ON m.name = d.model WHERE id = $id"),
+is(ask("SELECT d.state, input = format, design FROM ic_designs AS d JOIN ic_models ON name = model WHERE id = $id"),
   "done|t|$id", 'and a model came of it');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pictures WHERE ic_infer('result', jpeg) IS NOT NULL}), '100', 'that classifies');
+is(ask(q{SELECT count(*) FROM pictures WHERE ic_infer('result', jpeg) IS NOT NULL}), '100', 'that classifies');
 ok(is_quiet(), 'nothing is left running');
 
 # ---- a table that goes away
 
 $id = small_design($node, 'postgres', q{buckets => 2, epochs => 20000, name => 'of no table'});
 wait_for_trial(1);
-$node->safe_psql('postgres', 'CREATE TABLE other AS TABLE pictures; DROP TABLE pictures');
+ask('CREATE TABLE other AS TABLE pictures; DROP TABLE pictures');
 is(state_of('state'), 'running', 'a design whose table is dropped goes on: it has the pictures');
-$node->safe_psql('postgres', "SELECT ic_cancel($id)");
+ask("SELECT ic_cancel($id)");
 ok(is_quiet(), 'until it is cancelled');
-$node->safe_psql('postgres', "SELECT ic_resume($id)");
+ask("SELECT ic_resume($id)");
 ok(wait_until(sub { state_of('state') eq 'failed' }), 'then it cannot go on');
-is(state_of('error'), "the table of design $id does not exist any more. Design on another one with ic_design.", 'and says why');
-is($node->safe_psql('postgres', "SELECT ddl IS NULL FROM ic_designs WHERE id = $id"), 't', 'nor is there DDL to run');
+is(state_of('error'), "the table of design $id does not exist any more. Design on another one with ic_design.",
+  'and says why');
+is(ask("SELECT ddl IS NULL FROM ic_designs WHERE id = $id"), 't', 'nor is there DDL to run');
 $node->stop;
 
 # ---- few slots; a role that cannot log in, and sees only some rows
 
 $node = start_server('crowded', max_worker_processes => 2, max_logical_replication_workers => 0);
 load_pictures($node, 'postgres', 25);
-$node->safe_psql('postgres', <<"END");
-SELECT ic_import_model('cnn', '$model', labels => '@{[cnn_labels()]}', input => 'rgb\@32');
+ask(<<"END");
+$import;
 CREATE ROLE designer NOLOGIN;
 GRANT SELECT ON pictures TO designer;
 ALTER TABLE pictures ENABLE ROW LEVEL SECURITY;
 CREATE POLICY half ON pictures TO designer USING (id <= 50);
 END
 my $call = q{SELECT ic_design('pictures', 'cnn', storage => 60, size => 32, epochs => 20000, name => 'result')};
-$id = $node->safe_psql('postgres', "SET ROLE designer; $call");
+$id = ask("SET ROLE designer; $call");
 wait_for_trial(1);
-is($node->safe_psql('postgres', "SELECT owner, training_images + validation_images FROM ic_designs WHERE id = $id"), 'designer|50',
+is(ask("SELECT owner, training_images + validation_images FROM ic_designs WHERE id = $id"), 'designer|50',
   'a role without LOGIN designs on the rows that it may see');
-is($node->safe_psql('postgres', "SELECT usename FROM pg_stat_activity WHERE backend_type = 'imagecalc design'"), 'postgres',
+is(ask("SELECT usename FROM pg_stat_activity WHERE backend_type = 'imagecalc design'"), 'postgres',
   'by a worker that belongs to the system');
 (undef, undef, $err) = $node->psql('postgres', $call);
-like($err, qr/ERROR:  no background worker slot is free for the design\nHINT:  Raise max_worker_processes/, 'without a free slot there is no second design');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM ic_designs'), '1', 'nor a row of it');
-is($node->safe_psql('postgres', "SET ROLE designer; SELECT ic_cancel($id); SELECT count(*) FROM ic_designs"), "\n1", 'its owner may cancel it');
+like($err, qr/ERROR:  no background worker slot is free for the design\nHINT:  Raise max_worker_processes/,
+  'without a free slot there is no second design');
+is(ask('SELECT count(*) FROM ic_designs'), '1', 'nor a row of it');
+is(ask("SET ROLE designer; SELECT ic_cancel($id); SELECT count(*) FROM ic_designs"), "\n1", 'its owner may cancel it');
 ok(is_quiet(), 'and it ends');
-is($node->safe_psql('postgres', "SET ROLE designer; SELECT state FROM ic_progress"), 'cancelled', 'as its owner sees');
+is(ask("SET ROLE designer; SELECT state FROM ic_progress"), 'cancelled', 'as its owner sees');
 
 # Privileges that are gone are gone for the worker, too.
-$node->safe_psql('postgres', "REVOKE SELECT ON pictures FROM designer; SELECT ic_resume($id)");
+ask("REVOKE SELECT ON pictures FROM designer; SELECT ic_resume($id)");
 ok(wait_until(sub { state_of('state') eq 'failed' }), 'a design whose owner may not read the table any more fails');
 is(state_of('error'), 'permission denied for table pictures', 'and says so');
 $node->stop;

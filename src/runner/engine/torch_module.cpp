@@ -94,7 +94,7 @@ void rethrow_as_bad_model(const char* context) {
 }
 
 torch::jit::Module load_module(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() > kMaxModelSize) {
+  if (bytes.size() > kMaxModelBytes) {
     throw Error(Fault::limit_exceeded,
                 "a model is at most 400 MB, and this one has " + std::to_string(bytes.size()) + " bytes",
                 "Use a smaller model.");

@@ -11,8 +11,6 @@
 
 namespace imagecalc {
 
-inline constexpr std::size_t kMaxModelSize = 400u << 20;
-
 // The line of a LibTorch error that tells a user what was wrong: without stack traces and places in source files.
 std::string torch_message(std::string_view what);
 

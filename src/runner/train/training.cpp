@@ -153,7 +153,7 @@ class Training {
       set_learning_rate(optimizer, epoch * batches_ + i);
       sum += step(batch, optimizer);
       if (!std::isfinite(sum)) {
-        throw Error(Fault::bad_model,
+        throw Error(Fault::invalid_argument,
                     "training diverged in epoch " + std::to_string(epoch + 1) + ": the loss is not a finite number",
                     "Use a lower learning_rate.");
       }
@@ -211,7 +211,7 @@ class Training {
     std::ostringstream stream;
     module_.save(stream);
     std::string bytes = std::move(stream).str();
-    if (bytes.size() > kMaxModelSize) {
+    if (bytes.size() > kMaxModelBytes) {
       throw Error(Fault::limit_exceeded,
                   "the trained model takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB",
                   "Use a smaller model.");

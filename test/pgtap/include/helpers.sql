@@ -1,7 +1,7 @@
 -- For all pgTAP tests. A statement that must fail is run as some role, in a subtransaction.
 
-CREATE FUNCTION complaint(role_name text, statement text, OUT state text, OUT message text,
-                          OUT hint text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION complaint(role_name text, statement text, OUT state text, OUT message text, OUT hint text)
+LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('SET LOCAL ROLE %I', role_name);
     EXECUTE statement;
