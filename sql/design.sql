@@ -53,12 +53,12 @@ COMMENT ON FUNCTION ic_drop_design(bigint) IS 'removes a design that is not runn
 -- In what follows every operator and function is named so that only pg_catalog's can be meant: operands have exactly the types of
 -- an operator there. Else whoever may create objects in the extension's schema could slip in their own.
 
--- A worker holds a lock on its design as Postgres takes one on a catalog object.
+-- A worker holds an advisory lock of a kind that pg_advisory_lock cannot take.
 CREATE FUNCTION imagecalc.worker_of(design bigint) RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
         SELECT l.pid FROM pg_catalog.pg_locks AS l
-        WHERE l.locktype = 'object'::text AND l.classid = 'imagecalc.design'::regclass::oid
-          AND l.objid = worker_of.design::oid AND l.granted
+        WHERE l.locktype = 'advisory'::text AND l.objsubid = 3::smallint AND l.granted
+          AND l.classid = 'imagecalc.design'::regclass::oid AND l.objid = worker_of.design::oid
           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database());
     END;
 COMMENT ON FUNCTION imagecalc.worker_of(bigint) IS 'the process that is at this design now; NULL where there is none';

@@ -44,7 +44,7 @@ bool lock_design(std::int64_t id) {
   return pg([&] {
     LOCKTAG tag;
     const Oid table = get_relname_relid("design", get_namespace_oid("imagecalc", false));
-    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, table, static_cast<Oid>(id), 0);
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, table, static_cast<uint32>(id), 3);
     return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
   });
 }

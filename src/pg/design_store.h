@@ -11,8 +11,9 @@
 
 namespace imagecalc {
 
-// The lock that a worker holds on its design as long as it lives; imagecalc.worker_of looks for it. It is one of the kind that
-// Postgres takes on catalog objects: no SQL function can take or release it. False where another holds it.
+// Takes the lock that a worker holds on its design as long as it lives; imagecalc.worker_of looks for it. False where another
+// has it. It is an advisory lock, since only these outlive transactions and end with the process, but of a kind (3) that the SQL
+// functions, which use 1 and 2, cannot take.
 bool lock_design(std::int64_t id);
 
 // One row of imagecalc.design: what was asked for.

@@ -54,6 +54,7 @@ class Job {
   void begin();
   void load_pictures();
   void send_pictures(AddImages& portion);
+  void keep_lock();
   void check_pictures() const;
   void measure_costs();
   std::vector<CandidateRow> price(const StorageReply& storage, const LatencyFindings& latency) const;
@@ -200,6 +201,13 @@ void Job::send_pictures(AddImages& portion) {
   portion.images.clear();
 }
 
+// What a view runs as this process may have released every advisory lock.
+void Job::keep_lock() {
+  Transaction transaction;
+  if (!lock_design(id_)) throw Error(Fault::internal, "another worker has taken the design over");
+  transaction.commit();
+}
+
 // A relation that was dropped has no name any more.
 void check_relation_exists(std::int64_t id) {
   SqlScope sql(SqlScope::As::superuser);
@@ -238,6 +246,7 @@ void Job::load_pictures() {
     send_pictures(portion);
   }
   transaction.commit();
+  keep_lock();
   check_pictures();
 
   Transaction record;

@@ -22,7 +22,7 @@ CALL ic_wait(:id);
 
 SELECT is(state, 'done', 'its state is done') FROM ic_progress WHERE design = :id;
 SELECT is(ROW(relation, owner, model, training_images, validation_images, rejected_images, error)::text,
-          ROW('pictures'::regclass, current_user::name, format('pictures_%s', id), :training, :validation, 0, NULL)::text,
+          ROW('public.pictures', current_user, format('pictures_%s', id), :training, :validation, 0, NULL)::text,
           'ic_designs tells whose it is, of what, and how many pictures it used') FROM ic_designs WHERE id = :id;
 SELECT ok(latency_us <= 20000 AND bytes <= 120, 'the chosen format is within the budgets') FROM ic_designs WHERE id = :id;
 SELECT ok(created_at <= started_at AND started_at < finished_at, 'times are in order') FROM ic_designs WHERE id = :id;
@@ -137,9 +137,9 @@ UPDATE mixed SET jpeg = 'no picture' WHERE id = 6;
 INSERT INTO mixed SELECT -id, NULL, label FROM mixed WHERE id < 60;
 INSERT INTO mixed SELECT -1, jpeg, NULL FROM mixed WHERE id = 12;
 SELECT ic_import_model('start', :'script', labels => :'labels', input => 'rgb@32') \g /dev/null
-SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1, buckets => 2,
-                 sampled_buckets => 2, trials_per_bucket => 1, validation => 0.3, name => 'small', schedule => 'constant',
-                 learning_rate => 0.01) AS id \gset
+SELECT ic_design('mixed', 'start', max_accuracy_loss => 0.95, storage => 80, size => 32, epochs => 2, transfer_epochs => 1,
+                 buckets => 2, sampled_buckets => 2, trials_per_bucket => 1, validation => 0.3, name => 'small',
+                 schedule => 'constant', learning_rate => 0.01) AS id \gset
 CALL ic_wait(:id);
 SELECT is(ROW(state, rejected_images, training_images + validation_images)::text,
           ROW('done', :cut + 1, :rows - :cut - 1)::text,
