@@ -49,5 +49,6 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "missing packages: ${missing[*]}"
   stage "install packages" install_packages "${missing[@]}"
 fi
+[ -f build/libimagecalc_format.a ] || echo "the first build takes about 4 minutes on 2 cores"
 stage "build" build
 stage "install the extension" install_extension

@@ -227,7 +227,7 @@ BEGIN
     IF NOT seen.well THEN
         RAISE EXCEPTION 'design % is %', design, seen.line
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = pg_catalog.format('SELECT ic_resume(%s) goes on from its last finished trial.', design);
+                  HINT = pg_catalog.format('Once the reason is gone, SELECT ic_resume(%s) goes on from its last finished trial.', design);
     END IF;
 END
 $$;

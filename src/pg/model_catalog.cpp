@@ -103,7 +103,7 @@ Blob read_model_file(const std::string& path) {
   if (!file)
     throw Error(Fault::invalid_argument, "could not open model file \"" + path + "\": " + strerror(errno),
                 "The file must be readable by the server; a relative path starts at its data directory, " +
-                    std::string(DataDir) + ".");
+                    std::string(DataDir) + ". SELECT name FROM ic_models shows the imported models.");
   struct stat status;
   Blob bytes;
   std::string problem;

@@ -106,13 +106,13 @@ SELECT complains(design_call('no_such_model', 'storage => 1000'), '22023', 'coul
                  '%', 'neither a model nor a file');
 SELECT ic_import_model('taken', :'script', input => 'rgb@64') \g /dev/null
 SELECT complains(design_call(:'script', 'storage => 1000, size => 64, name => ''taken'''), '22023',
-                 'model "taken" already exists', '%name =>%', 'a name that is taken');
+                 'model "taken" already exists%', '%name =>%', 'a name that is taken');
 SELECT ic_import_model('free_rgb', :'script', input => 'rgb@64') \g /dev/null
 SELECT complains(design_call(:'script', 'storage => 1000, size => 64, rgb_reference => true, name => ''free'''), '22023',
-                 'model "free_rgb" already exists', '%name =>%', 'or one whose companion''s is');
+                 'model "free_rgb" already exists%', '%name =>%', 'or one whose companion''s is');
 SELECT nextval('imagecalc.design_id_seq') + 1 AS next_id \gset
 SELECT ic_import_model('good_' || :next_id, :'script', input => 'rgb@64') \g /dev/null
-SELECT complains(design_call(:'script', 'storage => 1000, size => 64'), '22023', 'model "good_%" already exists',
+SELECT complains(design_call(:'script', 'storage => 1000, size => 64'), '22023', 'model "good_%" already exists%',
                  '%name =>%', 'nor may the name that is made of the table''s be taken');
 
 SELECT is_empty('SELECT * FROM ic_designs', 'of all these, no design is left');
@@ -148,7 +148,7 @@ SELECT is(model, NULL, 'nor registered') FROM ic_designs WHERE id = :id;
 SELECT is(owner, 'ic_test_owner', 'it belongs to the role that asked for it') FROM ic_designs WHERE id = :id;
 
 SELECT complains('ic_test_stranger', format(statement, :id), '42501', 'must be owner of design %', '%', statement)
-FROM (VALUES ('SELECT ic_cancel(%s)'), ('SELECT ic_resume(%s)')) AS s(statement);
+FROM (VALUES ('SELECT ic_cancel(%s)'), ('SELECT ic_resume(%s)'), ('SELECT ic_drop_design(%s)')) AS s(statement);
 SELECT complains('ic_test_stranger', format(statement, :id), state, 'design % does not exist, or is not yours',
                  '%ic_designs%', statement)
 FROM (VALUES ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'),
@@ -164,8 +164,9 @@ SELECT (SELECT count(*) FROM ic_designs) + (SELECT count(*) FROM ic_progress) AS
 RESET ROLE;
 SELECT is(:seen, 2, 'a member of its owner''s role does');
 SELECT complains(format(statement, 999999), state, 'design 999999 does not exist%', '%ic_designs%', statement)
-FROM (VALUES ('SELECT ic_cancel(%s)', '22023'), ('SELECT ic_resume(%s)', '22023'), ('SELECT ic_explore(%s)', '22023'),
-             ('SELECT ic_frontier(%s)', '22023'), ('CALL ic_wait(%s)', '42704')) AS s(statement, state);
+FROM (VALUES ('SELECT ic_cancel(%s)', '22023'), ('SELECT ic_resume(%s)', '22023'), ('SELECT ic_drop_design(%s)', '22023'),
+             ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'), ('CALL ic_wait(%s)', '42704'))
+         AS s(statement, state);
 SELECT is_empty('SELECT * FROM ic_trials(999999)', 'and no trials');
 
 -- ---- transactions
@@ -203,7 +204,11 @@ SELECT ok(error LIKE format('there are 0 training and 0 validation pictures (%s 
                             (SELECT count(*) FROM good)),
           'and one where no picture can be read') FROM ic_designs WHERE id = :third;
 
+SELECT ic_drop_design(id) FROM ic_designs \g /dev/null
+SELECT is_empty('SELECT * FROM imagecalc.design', 'designs are dropped');
+SELECT is_empty('SELECT design FROM imagecalc.candidate UNION SELECT design FROM imagecalc.trial
+                 UNION SELECT design FROM imagecalc.weights', 'with all that belongs to them');
+
 REVOKE ALL ON good FROM ic_test_member, ic_test_owner;
-DELETE FROM imagecalc.design;
 DROP ROLE ic_test_stranger, ic_test_member, ic_test_owner;
 SELECT * FROM finish();

@@ -164,9 +164,15 @@ is(ask("SELECT owner, training_images + validation_images FROM ic_designs WHERE 
 is(ask("SELECT usename FROM pg_stat_activity WHERE backend_type = 'imagecalc design'"), 'postgres',
   'by a worker that belongs to the system');
 (undef, undef, $err) = $node->psql('postgres', $call);
+like($err, qr/ERROR:  model "result" already exists, or a design is about to make it\nHINT:  Choose another name/,
+  'no second design may make a model of the same name');
+$call =~ s/'result'/'another'/;
+(undef, undef, $err) = $node->psql('postgres', $call);
 like($err, qr/ERROR:  no background worker slot is free for the design\nHINT:  Raise max_worker_processes/,
   'without a free slot there is no second design');
 is(ask('SELECT count(*) FROM ic_designs'), '1', 'nor a row of it');
+(undef, undef, $err) = $node->psql('postgres', "SELECT ic_drop_design($id)");
+like($err, qr/ERROR:  design $id is running\nHINT:  Stop it with ic_cancel first/, 'a running design is not dropped');
 is(ask("SET ROLE designer; SELECT ic_cancel($id); SELECT count(*) FROM ic_designs"), "\n1", 'its owner may cancel it');
 ok(is_quiet(), 'and it ends');
 is(ask("SET ROLE designer; SELECT state FROM ic_progress"), 'cancelled', 'as its owner sees');
@@ -175,6 +181,9 @@ is(ask("SET ROLE designer; SELECT state FROM ic_progress"), 'cancelled', 'as its
 ask("REVOKE SELECT ON pictures FROM designer; SELECT ic_resume($id)");
 ok(wait_until(sub { state_of('state') eq 'failed' }), 'a design whose owner may not read the table any more fails');
 is(state_of('error'), 'permission denied for table pictures', 'and says so');
+ok(is_quiet(), 'it ends');
+ask("SET ROLE designer; SELECT ic_drop_design($id)");
+is(ask('SELECT count(*) FROM imagecalc.candidate'), '0', 'a design is dropped with what it found');
 $node->stop;
 
 done_testing();

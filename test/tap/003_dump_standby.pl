@@ -49,7 +49,7 @@ my %same = (
   'their predictions' => "SELECT count(*), md5(string_agg(e::text, ',' ORDER BY format)) FROM ic_explore($done) AS e",
 );
 my %wanted = map { $_ => $primary->safe_psql('postgres', $same{$_}) } keys %same;
-like($wanted{'the designs'}, qr/^$done\|done\|pictures\|.*\n$cancelled\|cancelled\|pictures\|/,
+like($wanted{'the designs'}, qr/^$done\|done\|public\.pictures\|.*\n$cancelled\|cancelled\|public\.pictures\|/,
   'there is something to compare');
 
 sub compare
@@ -65,7 +65,7 @@ my $folder = PostgreSQL::Test::Utils::tempdir;
 $primary->command_ok([ 'pg_dump', '-f', "$folder/dump.sql", '-d', $primary->connstr('postgres') ], 'pg_dump');
 $primary->safe_psql('postgres', 'CREATE DATABASE restored');
 $primary->command_ok(
-  [ 'psql', '-Xq1', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-d', $primary->connstr('restored'), '-f', "$folder/dump.sql" ],
+  [ 'psql', '-Xq1', '-vON_ERROR_STOP=1', '-o', '/dev/null', '-d', $primary->connstr('restored'), '-f', "$folder/dump.sql" ],
   'its script is restored without an error');
 compare($primary, 'restored', 'restored');
 is($primary->safe_psql('restored', 'SELECT count(*) FROM imagecalc.weights'), '0', 'the weights of trials stay behind');
