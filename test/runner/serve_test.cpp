@@ -71,7 +71,7 @@ TEST_F(Serving, OnlyTheOwnerCanReachTheSocket) {
   runner_->connect();
   struct stat status {};
   ASSERT_EQ(::stat(runner_->socket_path().c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
 }
 
 TEST_F(Serving, AsksForAModelOnceAndKeepsItForAll) {
