@@ -114,11 +114,12 @@ sub stat_fields
   return $line =~ /^\d+ \(.*\) (\S) (\d+)/ ? ($1, $2) : ();    # state, parent
 }
 
+# A process whose first thread is a zombie keeps its files open as long as other threads live.
 sub is_alive
 {
   my ($pid) = @_;
   my ($state) = stat_fields($pid);
-  return defined $state && $state ne 'Z';
+  return defined $state && ($state ne 'Z' || scalar(my @threads = glob("/proc/$pid/task/*")) > 1);
 }
 
 sub parent_of { return (stat_fields($_[0]))[1]; }
