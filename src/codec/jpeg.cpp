@@ -108,7 +108,7 @@ bool guarded(Session& session, void (*step)(Session&)) {
   const char* hint = "";
   if (failure.fault == Fault::bad_picture) hint = "The file is damaged; get it again from where it came.";
   if (failure.fault == Fault::unsupported_picture) hint = "Convert the picture to baseline or progressive 8-bit JPEG.";
-  if (failure.fault == Fault::limit_exceeded) hint = "Use a smaller picture, or raise the limit.";
+  if (failure.fault == Fault::limit_exceeded) hint = "Use a smaller picture, or raise imagecalc.max_pixels.";
   std::string message = failure.own_message ? std::string() : std::string(action) + ": ";
   throw Error(failure.fault, message.append(failure.message), hint);
 }

@@ -195,7 +195,7 @@ void check_sizes(const ValueHeader& header, const Limits& limits) {
     throw Error(Fault::limit_exceeded,
                 "an image value of " + std::to_string(pixels) + " pixels is larger than the limit of " +
                     std::to_string(limits.max_pixels),
-                "Raise the limit if such pictures are wanted.");
+                "Raise imagecalc.max_pixels if such pictures are wanted.");
   }
 }
 
