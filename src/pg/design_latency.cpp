@@ -11,8 +11,9 @@ namespace imagecalc {
 namespace {
 
 constexpr std::size_t kGridSizes = 12;
-constexpr int kWarmUps = 2;
-constexpr int kRepeats = 9;
+constexpr int kRepeats = 9;             // at least
+constexpr double kWarmUpUs = 50'000;    // LibTorch's first runs of a new size are slow
+constexpr double kMeasuringUs = 100'000;
 constexpr double kProbeBytes = 16 << 20;  // of one probe's rows, at most
 constexpr double kProbeRows = 200;
 
@@ -37,12 +38,17 @@ double mean_size(const std::vector<Blob>& files) {
 // Decode, transfer and model, an image, at the working batch.
 Latency time_requests(const InferRequest& request, const Blob& model) {
   const auto count = static_cast<double>(request.items.size());
+  const auto ask = [&] { return infer(request, [&] { return model; }); };
+  const auto begin = Clock::now();
+  do ask();
+  while (microseconds_since(begin) < kWarmUpUs);
+
   std::vector<double> decode, transfer, run;
-  for (int round = -kWarmUps; round < kRepeats; ++round) {
+  const auto measuring = Clock::now();
+  while (static_cast<int>(run.size()) < kRepeats || microseconds_since(measuring) < kMeasuringUs) {
     const auto start = Clock::now();
-    const InferReply reply = infer(request, [&] { return model; });
+    const InferReply reply = ask();
     const double whole = microseconds_since(start);
-    if (round < 0) continue;
     decode.push_back(reply.decode_us / count);
     run.push_back(reply.model_us / count);
     transfer.push_back(std::max(0.0, whole - reply.decode_us - reply.model_us) / count);
