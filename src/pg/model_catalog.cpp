@@ -31,7 +31,8 @@ std::vector<std::string> read_labels(SqlScope& sql, const std::string& name) {
 
 Model find_model(const std::string& name) {
   SqlScope sql(SqlScope::As::caller);
-  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] FROM imagecalc.model WHERE name = $1", {name}, true);
+  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] "
+                            "FROM imagecalc.model WHERE name = $1", {name}, true);
   if (rows.empty()) throw_no_model(name);
   Model model;
   model.name = name;
@@ -54,22 +55,18 @@ Blob read_model_bytes(const std::string& name) {
   return rows[0].blob(0);
 }
 
-bool model_exists(const std::string& name) {
-  SqlScope sql(SqlScope::As::superuser);
-  return !sql.run("SELECT FROM imagecalc.model WHERE name = $1", {name}).empty();
-}
-
 void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> bytes,
                   std::optional<std::int64_t> design) {
   SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
       "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes) "
-      "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) + ", $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING "
-      "RETURNING name";
-  const Rows inserted = sql.run(statement.c_str(), {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
-                                                    array_literal(model.normalisation.deviation),
-                                                    std::span<const std::uint8_t>(model.hash),
-                                                    design ? std::optional(std::to_string(*design)) : std::nullopt, bytes});
+      "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
+      ", $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING RETURNING name";
+  const Rows inserted = sql.run(
+      statement.c_str(),
+      {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
+       array_literal(model.normalisation.deviation), std::span<const std::uint8_t>(model.hash),
+       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes});
   if (inserted.empty())
     throw Error(Fault::invalid_argument, "model \"" + model.name + "\" already exists",
                 "Choose another name, or remove it with ic_drop_model.");

@@ -25,8 +25,6 @@ Blob read_model_bytes(const std::string& name);
 void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> bytes,
                   std::optional<std::int64_t> design);
 
-bool model_exists(const std::string& name);
-
 // Only inside a transaction.
 ModelHash hash_model(std::span<const std::uint8_t> bytes);
 
