@@ -11,6 +11,7 @@ BUILD = build
 OBJS := $(patsubst src/pg/%.cpp,$(BUILD)/pg/%.o,$(wildcard src/pg/*.cpp))
 LAYERS = $(addprefix $(BUILD)/libimagecalc_,design.a codec.a protocol.a format.a)
 RUNNER = $(BUILD)/src/runner/imagecalc-runner
+ENCODE = $(BUILD)/src/edge/imagecalc-encode
 
 SQL_PARTS = $(addprefix sql/,type.sql catalog.sql models.sql design.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -22,7 +23,7 @@ PG_CONFIG ?= pg_config
 # As system headers, Postgres's own do not warn.
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -Wshadow=local -Wno-register
-SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lzstd -lstdc++ -lm
+SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -lhwy -ljpeg -lspng -lwebpdemux -lwebp -lzstd -lstdc++ -lm
 EXTRA_CLEAN = $(BUILD)
 
 # The machine code is C++ behind C symbols: there is nothing for Postgres's JIT to inline.
@@ -35,7 +36,7 @@ CCACHE := $(shell command -v ccache)
 WITH_TORCH ?= auto
 MAKEFLAGS += --no-print-directory
 
-.PHONY: layers install-runner uninstall-runner
+.PHONY: layers install-programs uninstall-programs
 .DELETE_ON_ERROR:
 
 all: layers
@@ -64,10 +65,12 @@ $(BUILD)/pg/%.o: src/pg/%.cpp
 $(DATA_built): $(SQL_PARTS)
 	cat $^ > $@
 
-install: install-runner
-install-runner: all installdirs
+install: install-programs
+install-programs: all installdirs
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) $(ENCODE) '$(DESTDIR)$(bindir)/imagecalc-encode'
 	if [ -x $(RUNNER) ]; then $(INSTALL_PROGRAM) $(RUNNER) '$(DESTDIR)$(pkglibdir)/imagecalc-runner'; fi
 
-uninstall: uninstall-runner
-uninstall-runner:
-	rm -f '$(DESTDIR)$(pkglibdir)/imagecalc-runner'
+uninstall: uninstall-programs
+uninstall-programs:
+	rm -f '$(DESTDIR)$(bindir)/imagecalc-encode' '$(DESTDIR)$(pkglibdir)/imagecalc-runner'

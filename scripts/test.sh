@@ -1,8 +1,9 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [unit] [sanitize] [regress] [pgtap] [tap] [readme]
+#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap] [tap] [readme]
 #
+# Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
 # The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
 # linear-script.pt), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table
@@ -65,6 +66,20 @@ build_sanitized() {
 run_sanitize() {
   stage "build sanitized unit tests" build_sanitized || { count 0 1; return; }
   run_ctest "sanitized unit tests" build/sanitized
+}
+
+build_fuzz_targets() {
+  cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DIMAGECALC_FUZZ=ON -DIMAGECALC_TESTS=OFF -DIMAGECALC_RUNNER=OFF &&
+    cmake --build build/fuzz -j "$(nproc)"
+}
+
+run_fuzz() {
+  local log=$LOGS/fuzz-targets.log status=0
+  stage "build fuzz targets" build_fuzz_targets || { count 0 1; return; }
+  stage "fuzz targets" ctest --test-dir build/fuzz --verbose --no-tests=error -j "$(nproc)" || status=1
+  grep -oE 'fuzz_[a-z_]+: [0-9]+ executions.*|Test unit written to .*' "$log" || true
+  count_or_complain "fuzz targets" "$(matches '^ *[0-9]+/[0-9]+ .* Passed ' "$log")" \
+    "$(matches '^ *[0-9]+/[0-9]+ .*\*\*\*[^S]' "$log")" $status
 }
 
 # The lines of the README's first screen, as they stand.
@@ -150,9 +165,10 @@ check_server_log() {
 }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize regress pgtap tap readme)
+[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap tap readme)
 for name in "${stages[@]}"; do
-  [[ $name =~ ^(unit|sanitize|regress|pgtap|tap|readme)$ ]] || fail "unknown stage $name; there are unit, sanitize, regress, pgtap, tap and readme"
+  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap|tap|readme)$ ]] ||
+    fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, tap and readme"
 done
 
 scripts/setup.sh
@@ -160,7 +176,7 @@ export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
 [ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
 
 make_work_folder
-needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize)$' || true)
+needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize|fuzz)$' || true)
 if [ "$needs_server" -gt 0 ]; then
   stage "pictures" prepare_pictures
   stage "models" prepare_models

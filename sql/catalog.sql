@@ -73,6 +73,7 @@ CREATE TABLE imagecalc.design (
     jpeg_transfer_us    float8,
     jpeg_model_us       float8,
     chosen              integer,              -- packed format
+    encode_us           float8,               -- from a picture file to a value of that format, at compression_level
     model               text                  -- registered
 );
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.design', '');

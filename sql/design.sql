@@ -26,6 +26,7 @@ CREATE FUNCTION ic_design(
         seed              bigint   DEFAULT 1,
         explore_all       boolean  DEFAULT false,
         rgb_reference     boolean  DEFAULT false,
+        compression_level integer  DEFAULT NULL,
         name              text     DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_design IS
@@ -35,8 +36,9 @@ COMMENT ON FUNCTION ic_design IS
     'fraction, validation, is held out. Budgets, at least one: latency (an image at batches of latency_batch), storage (mean bytes of '
     'a value), max_accuracy_loss (0..1 below the same model trained on RGB). size: pictures are scaled to size x size. epochs: of a '
     'training from the file''s weights; transfer_epochs: of one from another trial''s. schedule: one-cycle or constant. explore_all: '
-    'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. name: of the resulting model, '
-    'by default TABLE_ID';
+    'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. compression_level: effort that '
+    'sizes are predicted for and the DDL asks for, 1 to 19, by default imagecalc.compression_level. name: of the resulting model, by '
+    'default TABLE_ID';
 
 CREATE FUNCTION ic_cancel(design bigint) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -119,13 +121,48 @@ CREATE FUNCTION ic_frontier(design bigint,
     END;
 COMMENT ON FUNCTION ic_frontier(bigint) IS 'the formats that no other beats in accuracy, latency and bytes at once';
 
+CREATE FUNCTION imagecalc.rows_now(relation oid) RETURNS float8 LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT CASE WHEN c.relpages > 0 THEN
+                   c.reltuples::float8 / c.relpages::float8 * pg_catalog.pg_relation_size(c.oid::regclass)::float8
+                       / pg_catalog.current_setting('block_size')::float8
+               WHEN c.reltuples > 0::real THEN c.reltuples::float8 END
+        FROM pg_catalog.pg_class AS c WHERE c.oid = rows_now.relation;
+    END;
+COMMENT ON FUNCTION imagecalc.rows_now(oid) IS
+    'about how many rows a table has: as many a page as when it was analysed last; NULL where it never was';
+
+CREATE FUNCTION imagecalc.duration(seconds float8) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT CASE WHEN duration.seconds < 120::float8 THEN pg_catalog.ceil(duration.seconds)::text || ' s'
+                    WHEN duration.seconds < 7200::float8 THEN pg_catalog.ceil(duration.seconds / 60::float8)::text || ' min'
+                    ELSE pg_catalog.ceil(duration.seconds / 3600::float8)::text || ' h' END;
+    END;
+COMMENT ON FUNCTION imagecalc.duration(float8) IS 'a time in the unit that suits it';
+
+-- At another level than the setting's default, 3, it sets that for itself.
+CREATE FUNCTION imagecalc.conversion(relation text, kind "char", image_column name, format text, level integer, pictures float8,
+                                     seconds float8) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT pg_catalog.concat(
+            CASE WHEN conversion.level <> 3 THEN
+                pg_catalog.format(E'SET imagecalc.compression_level = %s;\n', conversion.level) END,
+            pg_catalog.format(E'-- converts %s pictures in about %s (one process)\n', pg_catalog.round(conversion.pictures),
+                              imagecalc.duration(conversion.seconds)),
+            pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE icimage(%L)%s', conversion.relation, conversion.image_column,
+                              conversion.format,
+                              CASE WHEN conversion.kind = 'r'::"char" THEN ', SET (toast_tuple_target = 8160)' END),
+            CASE WHEN conversion.level <> 3 THEN E';\nRESET imagecalc.compression_level' END);
+    END;
+COMMENT ON FUNCTION imagecalc.conversion(text, "char", name, text, integer, float8, float8) IS
+    'the DDL that converts a column, and how long it takes';
+
 CREATE VIEW ic_designs WITH (security_barrier = true) AS
     SELECT d.id, imagecalc.state_of(d.id, d.state) AS state, d.relation, d.owner,
            imagecalc.format_text(d.chosen) AS format, d.model,
            CASE WHEN d.chosen IS NOT NULL AND c.relkind IN ('r'::"char", 'p'::"char") THEN
-               pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE icimage(%L)%s', d.relation, d.image_column,
-                                 imagecalc.format_text(d.chosen),
-                                 CASE WHEN c.relkind = 'r'::"char" THEN ', SET (toast_tuple_target = 8160)' ELSE '' END)
+               imagecalc.conversion(d.relation, c.relkind, d.image_column, imagecalc.format_text(d.chosen), d.compression_level,
+                                    n.rows, n.rows * d.encode_us / 1e6::float8)
            END AS ddl,
            t.accuracy, k.bytes, k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
            r.accuracy AS rgb_accuracy, d.jpeg_bytes,
@@ -133,6 +170,8 @@ CREATE VIEW ic_designs WITH (security_barrier = true) AS
            d.training_images, d.validation_images, d.rejected_images, d.created_at, d.started_at, d.finished_at, d.error
     FROM imagecalc.design AS d
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(d.relation)::oid
+    CROSS JOIN LATERAL (SELECT coalesce(imagecalc.rows_now(c.oid),
+                                        (d.training_images + d.validation_images + d.rejected_images)::float8) AS rows) AS n
     LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = d.chosen
     LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'::text
     LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'::text

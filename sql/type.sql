@@ -31,7 +31,7 @@ COMMENT ON TYPE icimage IS 'an image as selected, quantized DCT coefficients, in
 
 CREATE FUNCTION icimage(bytea, integer, boolean) RETURNS icimage
     AS 'MODULE_PATHNAME', 'icimage_from_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION icimage(bytea, integer, boolean) IS 'encodes a JPEG file in the format of the type modifier';
+COMMENT ON FUNCTION icimage(bytea, integer, boolean) IS 'encodes a JPEG, PNG or WebP file in the format of the type modifier';
 CREATE CAST (bytea AS icimage) WITH FUNCTION icimage(bytea, integer, boolean) AS ASSIGNMENT;
 
 CREATE FUNCTION icimage(icimage, integer, boolean) RETURNS icimage
@@ -100,13 +100,18 @@ CREATE FUNCTION ic_coefficients(image icimage) RETURNS real[]
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION ic_coefficients(icimage) IS
     'real[3][nH*k][nW*k]: Y, Cb, Cr; each block''s k x k corner in place, dequantized, not normalised, 0 outside the triangle';
-CREATE FUNCTION ic_encode(picture bytea, format text) RETURNS icimage
+CREATE FUNCTION ic_encode(picture bytea, format text, upright boolean DEFAULT false) RETURNS icimage
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION ic_encode(bytea, text) IS 'encodes a JPEG file in a format';
+COMMENT ON FUNCTION ic_encode(bytea, text, boolean) IS
+    'encodes a JPEG, PNG or WebP file in a format; upright: turned and mirrored as its EXIF orientation asks for';
 CREATE FUNCTION ic_to_jpeg(image icimage, quality integer DEFAULT 90) RETURNS bytea
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION ic_to_jpeg(icimage, integer) IS
     'the picture that the coefficients describe, at the coded size, as a JPEG file of the given quality (1 to 100)';
+CREATE FUNCTION ic_to_png(image icimage) RETURNS bytea
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION ic_to_png(icimage) IS
+    'the picture that the coefficients describe, at the coded size, as a PNG file: exactly what ic_to_jpeg is made from';
 CREATE FUNCTION ic_formats(size integer DEFAULT 256,
         OUT format text, OUT subsampling text, OUT block integer, OUT kept integer, OUT quantizer integer,
         OUT tensor_height integer, OUT tensor_width integer) RETURNS SETOF record

@@ -1,6 +1,7 @@
 #include "codec/crc32c.h"
 
 #include <array>
+#include <cstring>
 
 namespace imagecalc {
 namespace {
@@ -28,10 +29,7 @@ constexpr Tables make_tables() {
 
 constexpr Tables kTables = make_tables();
 
-}  // namespace
-
-std::uint32_t crc32c(std::span<const std::uint8_t> bytes) {
-  std::uint32_t crc = ~std::uint32_t{0};
+std::uint32_t by_tables(std::span<const std::uint8_t> bytes, std::uint32_t crc) {
   const std::uint8_t* next = bytes.data();
   std::size_t left = bytes.size();
   for (; left >= 8; left -= 8, next += 8) {
@@ -40,7 +38,34 @@ std::uint32_t crc32c(std::span<const std::uint8_t> bytes) {
           kTables[3][next[4]] ^ kTables[2][next[5]] ^ kTables[1][next[6]] ^ kTables[0][next[7]];
   }
   for (; left > 0; --left, ++next) crc = crc >> 8 ^ kTables[0][(crc ^ *next) & 255];
-  return ~crc;
+  return crc;
+}
+
+#ifdef __x86_64__
+// The instruction takes eight bytes in three cycles; the tables take twelve or more.
+__attribute__((target("sse4.2"))) std::uint32_t by_instruction(std::span<const std::uint8_t> bytes, std::uint32_t crc) {
+  std::uint64_t wide = crc;
+  for (; bytes.size() >= 8; bytes = bytes.subspan(8)) {
+    std::uint64_t eight;
+    std::memcpy(&eight, bytes.data(), sizeof eight);
+    wide = __builtin_ia32_crc32di(wide, eight);
+  }
+  return by_tables(bytes, static_cast<std::uint32_t>(wide));
+}
+
+bool has_instruction() {
+  static const bool has = __builtin_cpu_supports("sse4.2");
+  return has;
+}
+#endif
+
+}  // namespace
+
+std::uint32_t crc32c(std::span<const std::uint8_t> bytes, std::uint32_t before) {
+#ifdef __x86_64__
+  if (has_instruction()) return ~by_instruction(bytes, ~before);
+#endif
+  return ~by_tables(bytes, ~before);
 }
 
 }  // namespace imagecalc

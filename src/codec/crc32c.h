@@ -6,6 +6,7 @@
 
 namespace imagecalc {
 
-std::uint32_t crc32c(std::span<const std::uint8_t> bytes);
+// before: the checksum of what comes before these bytes.
+std::uint32_t crc32c(std::span<const std::uint8_t> bytes, std::uint32_t before = 0);
 
 }  // namespace imagecalc

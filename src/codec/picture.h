@@ -1,4 +1,4 @@
-// Pictures as pixels: reading JPEG files, scaling them, writing JPEG files.
+// Pictures as pixels: reading files (JPEG, PNG, WebP), scaling them, writing files (JPEG, PNG).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Picture {
   std::vector<std::uint8_t> samples;  // height * width * channels
 };
 
-// Planar float samples in 0..255 (RGB, gray), or -128..127 (YCbCr minus 128): [channels][height][width].
+// Planar float samples in 0..255, RGB or gray: [channels][height][width].
 struct Planes {
   int width = 0, height = 0, channels = 0;
   std::vector<float> samples;
@@ -38,21 +38,33 @@ struct Limits {
   int max_scans = 100;  // of a progressive JPEG: an empty scan costs a few bytes in the file but a pass over the picture
 };
 
+// Told by content, never by name.
+enum class FileKind { unknown, jpeg, png, webp };
+FileKind file_kind(Bytes file);
+
 // Whether the bytes begin like a picture file that read_picture may be asked to read (told by content: JPEG, PNG, WebP).
 bool looks_like_picture(Bytes file);
 
-// Decodes a JPEG file to RGB or gray; CMYK and YCCK become RGB. ICC profiles and EXIF orientation are ignored, as PyTorch's
-// loaders do. Throws Error: unsupported_picture, bad_picture (damaged or truncated), limit_exceeded, cancelled.
-Picture read_picture(Bytes file, const Limits& limits, const Interrupt& interrupt);
+// What becomes of EXIF's orientation: pictures are taken as they are stored, as PyTorch's loaders do, or turned and mirrored
+// as EXIF asks for.
+enum class Orientation { as_stored, upright };
+
+// Decodes a picture file to RGB or gray, 8 bits a sample; what is transparent lies over white. ICC profiles and gamma are
+// ignored. Throws Error: unsupported_picture, bad_picture (damaged or truncated), limit_exceeded, cancelled.
+Picture read_picture(Bytes file, const Limits& limits, const Interrupt& interrupt,
+                     Orientation orientation = Orientation::as_stored);
 
 // quality: 1..100.
 std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality);
+
+// Lossless.
+std::vector<std::uint8_t> write_png(const Picture& picture, const Interrupt& interrupt = {});
 
 // Bilinear with anti-aliasing, as torchvision's: a triangle filter as wide as the reduction. Scales the box of the picture
 // to width x height, in float, with no rounding between or after. A size that is already right is copied.
 Planes scale(const Picture& picture, const Box& box, int width, int height, const Interrupt& interrupt = {});
 
-// JFIF full-range RGB -> YCbCr, all three minus 128 (so chroma is centred at 0); gray: minus 128. In place.
-void to_ycbcr(Planes& planes);
+// Throws Error(invalid_argument) unless the picture is whole and the box lies in it.
+void check_box(const Picture& picture, const Box& box);
 
 }  // namespace imagecalc

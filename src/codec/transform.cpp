@@ -2,217 +2,228 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
-#include <numbers>
+#include <utility>
+
+#include "codec/dct.h"
+#include "codec/samples.h"
 
 namespace imagecalc {
 namespace {
 
-// The DCT's cosines for one block size B, scaled to be orthonormal.
-struct Basis {
-  int block = 0;
-  std::vector<float> by_frequency;  // [frequency][place]
-  std::vector<float> by_place;      // [place][frequency], its transpose
+constexpr int kGroupColumns = 256;  // so much of a row of blocks is transformed at a time: what fits into the cache
+constexpr float kMiddle = 128;      // the sample value that becomes 0
+
+// Interleaved samples, `stride` from a row to the next.
+template <class Sample>
+struct Raster {
+  const Sample* begin;
+  std::size_t stride;
+  int channels;
 };
 
-constexpr int kTile = 32;
-constexpr int kSmallTile = 8;
+// For so few floats, a call of memcpy takes longer than the copy.
+inline void copy_few(const float* from, int count, float* to) {
+  for (; count >= 4; count -= 4, from += 4, to += 4) std::copy_n(from, 4, to);
+  for (; count > 0; --count) *to++ = *from++;
+}
 
-// cosines: cos(pi n / 512), a full turn; the angle (2 place + 1) frequency pi / 2B is a whole number of those steps.
-Basis make_basis(int block, const std::vector<double>& cosines) {
-  Basis basis{block, std::vector<float>(std::size_t(block) * block), std::vector<float>(std::size_t(block) * block)};
-  const std::size_t step = cosines.size() / (4 * std::size_t(block));
-  for (int frequency = 0; frequency < block; ++frequency) {
-    double scale = std::sqrt((frequency == 0 ? 1.0 : 2.0) / block);
-    for (int place = 0; place < block; ++place) {
-      std::size_t angle = std::size_t(2 * place + 1) * frequency * step % cosines.size();
-      float value = static_cast<float>(scale * cosines[angle]);
-      basis.by_frequency[std::size_t(frequency) * block + place] = value;
-      basis.by_place[std::size_t(place) * block + frequency] = value;
-    }
+// A few blocks side by side.
+struct Group {
+  int down, across, count;
+};
+
+// One picture's way from samples to coefficients.
+class Transformation {
+ public:
+  Transformation(const Geometry& geometry, int channels, Subsampling subsampling, const Dct& dct)
+      : geometry_(geometry), channels_(channels), subsampling_(subsampling), dct_(dct),
+        channel_size_(static_cast<std::size_t>(triangle_size(dct.kept) * geometry.blocks())),
+        group_blocks_(std::min(geometry.blocks_across, std::max(1, kGroupColumns / dct.block))) {
+    const std::size_t rows = round_up(std::size_t(group_blocks_) * channels * dct.kept);
+    if (halves_.size() < rows * dct.block) halves_.resize(rows * dct.block);
+    vertical_.resize(std::size_t(dct.kept) * kTileColumns * channels);
+    coefficients_.resize(channel_size_ * channels);
   }
-  return basis;
-}
 
-std::array<Basis, kBlocks.size()> make_bases() {
-  std::vector<double> cosines(4 * kMaxBlock);
-  for (std::size_t n = 0; n < cosines.size(); ++n) cosines[n] = std::cos(std::numbers::pi * n / (2 * kMaxBlock));
-  std::array<Basis, kBlocks.size()> bases;
-  for (std::size_t n = 0; n < kBlocks.size(); ++n) bases[n] = make_basis(kBlocks[n], cosines);
-  return bases;
-}
-
-const Basis& basis_of(int block) {
-  static const std::array<Basis, kBlocks.size()> bases = make_bases();
-  return *std::find_if(bases.begin(), bases.end(), [&](const Basis& basis) { return basis.block == block; });
-}
-
-// out[0..kWidth) = row[0..count) x matrix, summed in the order of the row.
-template <int kWidth>
-inline void multiply_tile(const float* row, int count, const float* matrix, std::size_t stride, float* out) {
-  float sum[kWidth] = {};
-  for (int n = 0; n < count; ++n, matrix += stride) {
-    for (int x = 0; x < kWidth; ++x) sum[x] += row[n] * matrix[x];
-  }
-  std::copy_n(sum, kWidth, out);
-}
-
-// out[0..columns) = row[0..count) x matrix [count][stride]; columns a multiple of kSmallTile. A sum does not depend on
-// how many columns are asked for.
-void multiply(const float* row, int count, const float* matrix, std::size_t stride, int columns, float* out) {
-  int x = 0;
-  for (; x + kTile <= columns; x += kTile) multiply_tile<kTile>(row, count, matrix + x, stride, out + x);
-  for (; x < columns; x += kSmallTile) multiply_tile<kSmallTile>(row, count, matrix + x, stride, out + x);
-}
-
-int round_up(int number, int step) { return (number + step - 1) / step * step; }
-
-// The subsampled and padded rows of one row of blocks.
-void gather(const float* plane, int width, const Geometry& geometry, Subsampling subsampling, int top, int block, int padded,
-            float* strip) {
-  const int down = halves_rows(subsampling) ? 2 : 1;
-  for (int y = 0; y < block; ++y, strip += padded) {
-    const float* row = plane + std::size_t(std::min(top + y, geometry.plane_height - 1)) * down * width;
-    if (halves_columns(subsampling)) {
-      for (int x = 0; x < geometry.plane_width; ++x) strip[x] = row[2 * x];
-    } else {
-      std::copy_n(row, geometry.plane_width, strip);
-    }
-    std::fill(strip + geometry.plane_width, strip + padded, strip[geometry.plane_width - 1]);
-  }
-}
-
-// Transforms one row of blocks: out is the coefficient (0,0) of its first block, `blocks` apart from the next frequency.
-void transform_strip(const float* strip, const Geometry& geometry, const Basis& basis, int kept, float* out,
-                     const Interrupt& interrupt) {
-  const int block = basis.block, padded = geometry.blocks_across * block;
-  const std::size_t blocks = static_cast<std::size_t>(geometry.blocks());
-  std::vector<float> row(padded);
-  std::array<float, kMaxBlock> frequencies;
-  for (int i = 0; i < kept; ++i) {
-    interrupt.check();
-    multiply(basis.by_frequency.data() + std::size_t(i) * block, block, strip, padded, padded, row.data());
-    for (int across = 0; across < geometry.blocks_across; ++across) {
-      const int columns = kept - i;
-      multiply(row.data() + std::size_t(across) * block, block, basis.by_place.data(), block, round_up(columns, kSmallTile),
-               frequencies.data());
-      for (int j = 0; j < columns; ++j) out[triangle_index(i, j) * blocks + across] = frequencies[j];
-    }
-  }
-}
-
-// Puts the missing rows and columns of a subsampled plane between their neighbours; the last one is repeated.
-// plane: row_length samples a row.
-void interpolate(const float* plane, const Geometry& geometry, std::size_t row_length, Subsampling subsampling, int width,
-                 int height, float* out) {
-  const bool rows = halves_rows(subsampling), columns = halves_columns(subsampling);
-  for (int y = 0; y < height; ++y) {
-    const float* above = plane + (rows ? y / 2 : y) * row_length;
-    const float* below = rows && y % 2 == 1 && y / 2 + 1 < geometry.plane_height ? above + row_length : above;
-    for (int x = 0; x < width; ++x) {
-      const int left = columns ? x / 2 : x;
-      const int right = columns && x % 2 == 1 && left + 1 < geometry.plane_width ? left + 1 : left;
-      *out++ = (above[left] + above[right] + below[left] + below[right]) / 4;
-    }
-  }
-}
-
-// The pixels of one row of blocks. values: its first block's coefficient (0,0).
-void rebuild_strip(const std::int32_t* values, const Geometry& geometry, const Format& format, const Basis& basis,
-                   float* out, const Interrupt& interrupt) {
-  const int block = basis.block, padded = geometry.blocks_across * block;
-  const std::size_t blocks = static_cast<std::size_t>(geometry.blocks());
-  std::vector<float> rows(std::size_t(format.kept) * padded);
-  std::array<float, kMaxBlock> frequencies;
-  for (int i = 0; i < format.kept; ++i) {
-    interrupt.check();
-    const int columns = format.kept - i;
-    for (int across = 0; across < geometry.blocks_across; ++across) {
-      for (int j = 0; j < columns; ++j) {
-        frequencies[j] = static_cast<float>(values[triangle_index(i, j) * blocks + across]) * format.quantizer;
+  template <class Sample>
+  std::vector<float> run(const std::vector<Raster<Sample>>& rasters, const Interrupt& interrupt) {
+    for (int down = 0; down < geometry_.blocks_down; ++down) {
+      for (int across = 0; across < geometry_.blocks_across; across += group_blocks_) {
+        interrupt.check();
+        const Group group{down, across, std::min(group_blocks_, geometry_.blocks_across - across)};
+        int channel = 0;
+        for (const Raster<Sample>& raster : rasters) {
+          transform_columns(raster, group, channel);
+          channel += raster.channels;
+        }
+        transform_rows(group);
       }
-      multiply(frequencies.data(), columns, basis.by_frequency.data(), block, block,
-               rows.data() + std::size_t(i) * padded + std::size_t(across) * block);
+    }
+    convert();
+    return std::move(coefficients_);
+  }
+
+ private:
+  static std::size_t round_up(std::size_t rows) { return (rows + kTileColumns - 1) / kTileColumns * kTileColumns; }
+
+  // The rows of samples of a group, subsampled; each begins at the group's first column. The last one is repeated.
+  template <class Sample>
+  std::vector<const Sample*> sample_rows(const Raster<Sample>& raster, const Group& group, int width,
+                                         std::vector<Sample>& narrowed) const {
+    const std::size_t down_step = halves_rows(subsampling_) ? 2 : 1, across_step = halves_columns(subsampling_) ? 2 : 1;
+    const std::size_t left = std::size_t(group.across) * dct_.block * across_step * raster.channels;
+    std::vector<const Sample*> rows(dct_.block);
+    for (int n = 0; n < dct_.block; ++n) {
+      const int y = std::min(group.down * dct_.block + n, geometry_.plane_height - 1);
+      rows[n] = raster.begin + raster.stride * down_step * y + left;
+    }
+    if (across_step == 1) return rows;
+    const std::size_t samples = std::size_t(width) * raster.channels;
+    narrowed.resize(samples * rows.size());
+    for (std::size_t n = 0; n < rows.size(); ++n) {
+      Sample* out = narrowed.data() + n * samples;
+      drop_columns(rows[n], width, raster.channels, out);
+      rows[n] = out;
+    }
+    return rows;
+  }
+
+  // Every other pixel.
+  template <class Sample>
+  static void drop_columns(const Sample* row, int width, int channels, Sample* out) {
+    if (channels == 1) {
+      for (int x = 0; x < width; ++x) out[x] = row[2 * x];
+    } else {
+      for (int x = 0; x < width; ++x, row += 6, out += 3) std::copy_n(row, 3, out);
     }
   }
-  for (int y = 0; y < block; ++y, out += padded) {
-    interrupt.check();
-    multiply(basis.by_place.data() + std::size_t(y) * block, format.kept, rows.data(), padded, padded, out);
-  }
-}
 
-// The planes at the coded size, in YCbCr minus 128.
-Planes rebuild_planes(const Coefficients& coefficients, const Interrupt& interrupt) {
-  const Format& format = coefficients.format;
-  const Geometry geometry = coefficients.geometry();
-  const Basis& basis = basis_of(format.block);
-  const std::size_t padded = std::size_t(geometry.blocks_across) * format.block;
-  const std::size_t channel = static_cast<std::size_t>(triangle_size(format.kept) * geometry.blocks());
-  Planes planes{coefficients.coded_width, coefficients.coded_height, coefficients.channels, {}};
-  planes.samples.resize(std::size_t(planes.width) * planes.height * planes.channels);
-  std::vector<float> plane(padded * geometry.blocks_down * format.block);
-  for (int c = 0; c < planes.channels; ++c) {
-    for (int down = 0; down < geometry.blocks_down; ++down) {
-      rebuild_strip(coefficients.values.data() + c * channel + std::size_t(down) * geometry.blocks_across, geometry, format,
-                    basis, plane.data() + padded * format.block * down, interrupt);
+  // Vertically: from samples to halves_ [frequency i][channel][place in the group's blocks], columns padded by the last.
+  template <class Sample>
+  void transform_columns(const Raster<Sample>& raster, const Group& group, int first_channel) {
+    const int padded = group.count * dct_.block;
+    const int width = std::min(padded, geometry_.plane_width - group.across * dct_.block);
+    std::vector<Sample> narrowed;
+    std::vector<const Sample*> rows = sample_rows(raster, group, width, narrowed);
+    for (int x = 0; x < width; x += kTileColumns) {
+      const int pixels = std::min(kTileColumns, width - x), columns = pixels * raster.channels;
+      dct_down(dct_, rows.data(), kMiddle, columns, dct_.kept, vertical_.data(), columns);
+      for (int i = 0; i < dct_.kept; ++i) {
+        float* place = halves_.data() + std::size_t((i * channels_ + first_channel) * padded + x);
+        separate(vertical_.data() + i * columns, pixels, raster.channels, place, padded);
+      }
+      for (const Sample*& row : rows) row += columns;
     }
-    interpolate(plane.data(), geometry, padded, format.subsampling, planes.width, planes.height, planes.plane(c));
+    for (int i = 0; i < dct_.kept; ++i) {
+      for (int c = first_channel; c < first_channel + raster.channels; ++c) {
+        float* row = halves_.data() + std::size_t(i * channels_ + c) * padded;
+        std::fill(row + width, row + padded, row[width - 1]);
+      }
+    }
   }
-  return planes;
-}
 
-std::uint8_t to_sample(float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f) + 0.5f); }
+  // Channels side by side become rows, `padded` apart.
+  static void separate(const float* row, int pixels, int channels, float* place, int padded) {
+    if (channels == 1) {
+      std::copy_n(row, pixels, place);
+    } else {
+      float* const planes[3] = {place, place + padded, place + 2 * padded};
+      deinterleave(row, pixels, planes);
+    }
+  }
 
-Picture to_picture(const Planes& planes) {
-  Picture picture{planes.width, planes.height, planes.channels, {}};
-  picture.samples.resize(planes.samples.size());
-  const std::size_t count = std::size_t(planes.width) * planes.height;
-  const float* y = planes.plane(0);
-  if (planes.channels == 1) {
-    std::transform(y, y + count, picture.samples.begin(), [](float value) { return to_sample(value + 128.0f); });
-    return picture;
+  // Horizontally: each row of halves_ that is one block wide becomes one column of a tile.
+  void transform_rows(const Group& group) {
+    const int lines = channels_ * group.count;  // for each frequency i
+    alignas(64) float tile[kMaxBlock * kTileColumns];
+    for (int row = 0; row < dct_.kept * lines; row += kTileColumns) {
+      dct_across(dct_, halves_.data() + std::size_t(row) * dct_.block, dct_.kept - row / lines, tile);
+      scatter(group, row, tile);
+    }
   }
-  const float *cb = planes.plane(1), *cr = planes.plane(2);
-  std::uint8_t* out = picture.samples.data();
-  for (std::size_t n = 0; n < count; ++n) {
-    *out++ = to_sample(y[n] + 128.0f + 1.402f * cr[n]);
-    *out++ = to_sample(y[n] + 128.0f - 0.344136286f * cb[n] - 0.714136286f * cr[n]);
-    *out++ = to_sample(y[n] + 128.0f + 1.772f * cb[n]);
+
+  // Takes a tile's frequencies j to their places; its columns are the rows from `row` on. By diagonals, as they are stored.
+  void scatter(const Group& group, int row, const float* tile) {
+    const auto [runs, count] = runs_of(group, row);
+    const int first = row / (channels_ * group.count);
+    for (int diagonal = first; diagonal < dct_.kept; ++diagonal) {
+      const std::size_t offset = static_cast<std::size_t>(triangle_size(diagonal) * geometry_.blocks());
+      for (int n = 0; n < count && runs[n].i <= diagonal; ++n) {
+        const Run& run = runs[n];
+        copy_few(tile + (diagonal - run.i) * kTileColumns + run.column, run.length, run.out + offset);
+      }
+    }
   }
-  return picture;
+
+  // Columns of a tile that belong to neighbouring blocks and one vertical frequency; out: the first one's place, less the
+  // frequencies on the diagonals before.
+  struct Run {
+    int column, length, i;
+    float* out;
+  };
+
+  std::pair<std::array<Run, kTileColumns>, int> runs_of(const Group& group, int row) {
+    const int lines = channels_ * group.count, end = std::min(row + kTileColumns, dct_.kept * lines);
+    const std::size_t blocks = static_cast<std::size_t>(geometry_.blocks());
+    const std::size_t first = std::size_t(group.down) * geometry_.blocks_across + group.across;
+    std::array<Run, kTileColumns> runs;
+    int count = 0;
+    for (int at = row; at < end; at += runs[count++].length) {
+      const int i = at / lines, c = at % lines / group.count, across = at % group.count;
+      float* out = coefficients_.data() + c * channel_size_ + i * blocks + first + across;
+      runs[count] = {at - row, std::min(end - at, group.count - across), i, out};
+    }
+    return {runs, count};
+  }
+
+  // Colours, and the factor that makes the DCT orthonormal.
+  void convert() {
+    const float factor = 2.0f / static_cast<float>(dct_.block);
+    float* first = coefficients_.data();
+    if (channels_ == 1) {
+      multiply_by(factor, first, channel_size_);
+    } else {
+      rgb_to_ycbcr(first, first + channel_size_, first + 2 * channel_size_, channel_size_, factor);
+    }
+  }
+
+  const Geometry geometry_;
+  const int channels_;
+  const Subsampling subsampling_;
+  const Dct dct_;
+  const std::size_t channel_size_;
+  const int group_blocks_;
+  std::vector<float> vertical_, coefficients_;
+  // Kept for the next picture, since fresh pages cost more than what is done with them: at most 0.8 MB a thread.
+  static thread_local std::vector<float> halves_;
+};
+
+thread_local std::vector<float> Transformation::halves_;
+
+template <class Sample>
+std::vector<float> transform_rasters(const std::vector<Raster<Sample>>& rasters, int channels, int width, int height,
+                                     Subsampling subsampling, const Dct& dct, const Interrupt& interrupt) {
+  const Format format{subsampling, dct.block, dct.kept, 1, 0};
+  check(format);
+  return Transformation(geometry(format, width, height), channels, subsampling, dct).run(rasters, interrupt);
 }
 
 }  // namespace
 
-std::vector<float> transform(const Planes& ycbcr, Subsampling subsampling, int block, int kept, const Interrupt& interrupt) {
-  const Format format{subsampling, block, kept, 1, 0};
-  check(format);
-  const Geometry geometry = imagecalc::geometry(format, ycbcr.width, ycbcr.height);
-  const Basis& basis = basis_of(block);
-  const int padded = geometry.blocks_across * block;
-  const std::size_t channel = static_cast<std::size_t>(triangle_size(kept) * geometry.blocks());
-  std::vector<float> coefficients(channel * ycbcr.channels);
-  std::vector<float> strip(std::size_t(block) * padded);
-  for (int c = 0; c < ycbcr.channels; ++c) {
-    for (int down = 0; down < geometry.blocks_down; ++down) {
-      gather(ycbcr.plane(c), ycbcr.width, geometry, subsampling, down * block, block, padded, strip.data());
-      transform_strip(strip.data(), geometry, basis, kept,
-                      coefficients.data() + c * channel + std::size_t(down) * geometry.blocks_across, interrupt);
-    }
-  }
-  return coefficients;
+std::vector<float> transform(const Planes& planes, Subsampling subsampling, int block, int kept,
+                             const Interrupt& interrupt) {
+  std::vector<Raster<float>> rasters;
+  for (int c = 0; c < planes.channels; ++c) rasters.push_back({planes.plane(c), std::size_t(planes.width), 1});
+  return transform_rasters(rasters, planes.channels, planes.width, planes.height, subsampling, {block, kept}, interrupt);
 }
 
-// Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum is rounded to nearest even, as IEEE 754 says; unlike the
-// library's functions that is a vector instruction everywhere. Coefficients of 8-bit samples stay far below its limit, 2^22.
-void quantize(const float* coefficients, std::size_t count, int quantizer, std::int32_t* values) {
-  static_assert(std::numeric_limits<float>::is_iec559);
-  constexpr float kRound = 12582912.0f;
-  const float divisor = static_cast<float>(quantizer);
-  for (std::size_t n = 0; n < count; ++n) {
-    values[n] = static_cast<std::int32_t>((coefficients[n] / divisor + kRound) - kRound);
-  }
+std::vector<float> transform(const Picture& picture, const Box& box, Subsampling subsampling, int block, int kept,
+                             const Interrupt& interrupt, DctMethod method) {
+  check_box(picture, box);
+  const std::size_t stride = std::size_t(picture.width) * picture.channels;
+  const std::uint8_t* begin = picture.samples.data() + stride * box.top + std::size_t(box.left) * picture.channels;
+  const std::vector<Raster<std::uint8_t>> rasters{{begin, stride, picture.channels}};
+  return transform_rasters(rasters, picture.channels, box.width, box.height, subsampling, {block, kept, method}, interrupt);
 }
 
 Coefficients encode(const Picture& picture, const Box& box, const Format& format, const Interrupt& interrupt) {
@@ -228,9 +239,11 @@ Coefficients encode(const Picture& picture, const Box& box, const Format& format
   if (result.coded_width > kMaxEdge || result.coded_height > kMaxEdge) {
     throw Error(Fault::limit_exceeded, "a picture's edge may be at most 65535 pixels", "Use a format with a size.");
   }
-  Planes planes = scale(picture, box, result.coded_width, result.coded_height, interrupt);
-  to_ycbcr(planes);
-  std::vector<float> coefficients = transform(planes, format.subsampling, format.block, format.kept, interrupt);
+  const bool as_it_is = result.coded_width == box.width && result.coded_height == box.height;
+  const std::vector<float> coefficients =
+      as_it_is ? transform(picture, box, format.subsampling, format.block, format.kept, interrupt)
+               : transform(scale(picture, box, result.coded_width, result.coded_height, interrupt), format.subsampling,
+                           format.block, format.kept, interrupt);
   result.values.resize(coefficients.size());
   quantize(coefficients.data(), coefficients.size(), format.quantizer, result.values.data());
   return result;
@@ -238,10 +251,6 @@ Coefficients encode(const Picture& picture, const Box& box, const Format& format
 
 Coefficients encode(const Picture& picture, const Format& format, const Interrupt& interrupt) {
   return encode(picture, Box{0, 0, picture.width, picture.height}, format, interrupt);
-}
-
-Picture rebuild(const Coefficients& coefficients, const Interrupt& interrupt) {
-  return to_picture(rebuild_planes(coefficients, interrupt));
 }
 
 }  // namespace imagecalc

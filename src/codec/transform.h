@@ -2,12 +2,13 @@
 //
 // Orthonormal DCT-II on B x B blocks: DCT[i,j] = 2/B C(i)C(j) sum_kl f(k,l) cos((2k+1)i pi/2B) cos((2l+1)j pi/2B),
 // C(0) = 1/sqrt2, else 1. One summation order everywhere and no fused multiply-add, so that the same pixels give the same
-// coefficients on every machine.
+// coefficients on every machine. Colour conversion is linear, so it runs on the few coefficients that are kept.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "codec/dct.h"
 #include "codec/picture.h"
 
 namespace imagecalc {
@@ -23,10 +24,16 @@ struct Coefficients {
   Geometry geometry() const { return imagecalc::geometry(format, coded_width, coded_height); }
 };
 
-// Subsamples YCbCr planes, pads them to whole blocks by repeating the last row and column, and transforms them.
-// Result: [channel][frequency][block], the triangle i+j < kept. The values for a smaller kept are, channel by channel,
-// a prefix of those for a larger one, bit for bit.
-std::vector<float> transform(const Planes& ycbcr, Subsampling subsampling, int block, int kept, const Interrupt& interrupt);
+// Subsamples, pads to whole blocks by repeating the last row and column, transforms, and converts RGB to YCbCr.
+// Samples are 0..255, RGB or gray. Result: [channel][frequency][block], the triangle i+j < kept; 128 has been taken off.
+// The values for a smaller kept are, channel by channel, a prefix of those for a larger one but for rounding: how a block's
+// DCT is computed depends on kept as well (see dct.h).
+std::vector<float> transform(const Planes& planes, Subsampling subsampling, int block, int kept,
+                             const Interrupt& interrupt);
+
+// The same, straight from a picture's box. method: for measuring.
+std::vector<float> transform(const Picture& picture, const Box& box, Subsampling subsampling, int block, int kept,
+                             const Interrupt& interrupt, DctMethod method = DctMethod::chosen);
 
 // coefficient / quantizer, rounded to nearest (ties to even). values: as many as coefficients.
 void quantize(const float* coefficients, std::size_t count, int quantizer, std::int32_t* values);

@@ -3,24 +3,26 @@
 //   offset size
 //        0    1  magic 0x1C
 //        1    1  version 1
-//        2    1  coder: 0 = zigzag bytes in one zstd frame without magic, size or checksum
+//        2    1  coder: 0 = zstd (zstd_coder.h), 1 = rANS with fixed tables (rans.h)
 //        3    1  channels: 1 or 3
 //        4    4  packed format
 //        8    2  coded width        10  2  coded height
 //       12    4  source width       16  4  source height
-//       20    4  CRC-32C of the payload
+//       20    4  CRC-32C of the 20 bytes before it and of the payload
 //       24       payload
 //
-// Payload before the coder: a byte plane, then the escaped values. The byte plane has one byte a coefficient in the order
-// channel, frequency (by diagonal), block (raster): z = (v << 1) ^ (v >> 31) where z < 255, else 255 and v follows the byte
-// plane as int32, in order. v is the quantized coefficient, but for frequency (0,0), where it is the difference from the
-// median-edge prediction by the blocks to the west, north and north-west (absent ones count as 0; first row: west; first
-// column: north).
+// What the coder codes is a byte a coefficient, in the order channel, frequency (by diagonal), block (raster): its zigzag number
+// (planes.h), where that is below 255. Of frequency (0,0) it is the difference from a prediction (prediction.h). A value holds
+// all that is needed to read it.
+//
+// Version 1 is frozen: test/unit/fixtures_test.cpp reads values that were written when it was.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "codec/planes.h"
 #include "codec/transform.h"
 
 namespace imagecalc {
@@ -33,20 +35,39 @@ struct ValueHeader {
   int coded_width, coded_height;
   std::uint32_t source_width, source_height;
 
+  Geometry geometry() const { return imagecalc::geometry(format, coded_width, coded_height); }
+
   // How many quantized values the payload must hold.
   std::int64_t value_count() const;
 };
 
-// Compression effort: zstd's level, 1..19.
-inline constexpr int kDefaultCompressionLevel = 3;
+// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd at that
+// level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a lot.
+inline constexpr int kDefaultCompressionLevel = 3, kMinCompressionLevel = 1, kMaxCompressionLevel = 19;
 
 std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level);
+
+enum class Coder : std::uint8_t { zstd = 0, rans = 1 };
+inline constexpr std::array kCoders = {Coder::zstd, Coder::rans};
+
+// With one coder only, for measurements and tests.
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, Coder coder);
+
+// What a coder codes: the coefficients, frequency (0,0) as differences.
+BytePlanes difference_planes(const Coefficients& coefficients);
 
 // Reads only the header (the first kValueHeaderSize bytes are enough). Throws Error(corrupt_value), or limit_exceeded where
 // the picture would hold more than limits.max_pixels.
 ValueHeader read_value_header(Bytes value, const Limits& limits);
 
-// Reads and checks a whole value. Throws Error(corrupt_value), Error(limit_exceeded).
+// A value's coefficients as bytes, frequency (0,0) no longer as differences: what tensors are made of (tensor.h).
+struct StoredImage {
+  ValueHeader header;
+  BytePlanes planes;
+};
+
+// Both read and check a whole value. Throw Error(corrupt_value), Error(limit_exceeded).
+StoredImage read_image(Bytes value, const Limits& limits);
 Coefficients read_value(Bytes value, const Limits& limits);
 
 }  // namespace imagecalc

@@ -16,7 +16,7 @@ enum class Fault : std::uint8_t {
   invalid_argument,      // an argument outside its range
   bad_format,            // a format's text or packed form is not one
   wrong_format,          // a well-formed value of another format than the one asked for
-  bad_picture,           // JPEG bytes that cannot be decoded
+  bad_picture,           // a picture file that is damaged
   unsupported_picture,   // a file type or variant that is not read
   corrupt_value,         // an icimage value that contradicts itself
   limit_exceeded,        // larger than a limit allows; found before the memory was asked for

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "codec/tensor.h"
+#include "codec/value.h"
 #include "pg/datum.h"
 #include "pg/design_store.h"
 #include "pg/design_worker.h"
@@ -21,13 +22,13 @@ constexpr int kMaxLabels = 10'000;
 enum DesignArgument {
   kImages, kModel, kImageColumn, kLabelColumn, kSplitColumn, kLatency, kStorage, kMaxAccuracyLoss, kLatencyBatch, kSize, kEpochs,
   kTransferEpochs, kBuckets, kSampledBuckets, kTrialsPerBucket, kValidation, kMaxImages, kBatchSize, kSchedule, kLearningRate,
-  kSeed, kExploreAll, kRgbReference, kName, kDesignArgumentCount
+  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kName, kDesignArgumentCount
 };
 
 const char* const kArgumentNames[kDesignArgumentCount] = {
     "images", "model", "image_column", "label_column", "split_column", "latency", "storage", "max_accuracy_loss", "latency_batch",
     "size", "epochs", "transfer_epochs", "buckets", "sampled_buckets", "trials_per_bucket", "validation", "max_images", "batch_size",
-    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "name"};
+    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "name"};
 
 class Arguments {
  public:
@@ -122,6 +123,9 @@ void read_settings(const Arguments& arguments, Design& design) {
   design.search.explore_all = DatumGetBool(arguments.required(kExploreAll));
   design.search.train_reference = DatumGetBool(arguments.required(kRgbReference));
   design.compression_level = setting_compression_level;
+  if (!arguments.null(kCompressionLevel)) {
+    design.compression_level = arguments.integer(kCompressionLevel, kMinCompressionLevel, kMaxCompressionLevel);
+  }
 }
 
 // ---- the relation and its columns

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "codec/encode.h"
 #include "codec/value.h"
 #include "pg/model_catalog.h"
 #include "pg/settings.h"
@@ -75,13 +76,13 @@ Latency time_batch(const Subject& subject, const ModelInput& input, InferItem::K
   return time_requests(request, subject.model);
 }
 
+Blob encode_at_level(const Blob& file, const Format& format, int compression_level) {
+  return write_value(encode_file(file, format, current_limits(), BackendInterrupt()), compression_level);
+}
+
 Latency time_format(const Subject& subject, const Format& format) {
-  const BackendInterrupt interrupt;
   std::vector<Blob> values;
-  for (const Blob& file : subject.files) {
-    const Coefficients coefficients = encode(read_picture(file, current_limits(), interrupt), format, interrupt);
-    values.push_back(write_value(coefficients, subject.design.compression_level));
-  }
+  for (const Blob& file : subject.files) values.push_back(encode_at_level(file, format, subject.design.compression_level));
   return time_batch(subject, {.rgb = false, .rgb_size = 0, .format = format}, InferItem::Kind::value, values);
 }
 
@@ -143,6 +144,16 @@ LatencyFindings measure_latency(const Design& design, const Blob& model, const M
   findings.rgb = time_rgb(subject);
   add_fetch_times(findings);
   return findings;
+}
+
+double time_encode(const std::vector<Blob>& files, const Format& format, int compression_level) {
+  std::vector<double> rounds;
+  for (int round = -1; round < kRepeats; ++round) {
+    const auto start = Clock::now();
+    for (const Blob& file : files) encode_at_level(file, format, compression_level);
+    if (round >= 0) rounds.push_back(microseconds_since(start) / static_cast<double>(files.size()));
+  }
+  return median(rounds);
 }
 
 }  // namespace imagecalc

@@ -21,4 +21,7 @@ struct LatencyFindings {
 LatencyFindings measure_latency(const Design& design, const Blob& model, const ModelHash& hash, const std::vector<Blob>& files,
                                 const std::vector<float>& mean_bytes, const std::function<void(int step, int steps)>& on_step);
 
+// Microseconds from a picture file to a stored value, in this process, as a conversion of the column takes them.
+double time_encode(const std::vector<Blob>& files, const Format& format, int compression_level);
+
 }  // namespace imagecalc

@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t kSampleFiles = 8;           // kept here to measure latency with
 constexpr std::uint32_t kStorageSample = 16;      // pictures that every format is measured on
+constexpr std::uint32_t kSlowStorageSample = 4;   // the same at levels that take long
+constexpr int kSlowLevel = 10;
 constexpr std::size_t kPortionImages = 32;        // sent at once
 constexpr std::size_t kPortionBytes = 16 << 20;
 constexpr int kMaxFileBytes = 100'000'000;        // larger files are counted as rejected, unread
@@ -274,9 +276,9 @@ void Job::check_pictures() const {
 void Job::measure_costs() {
   if (!candidates_.empty()) return;  // measured before an interruption
   MeasureStorage request;
-  request.sample = kStorageSample;
+  request.sample = design_.compression_level < kSlowLevel ? kStorageSample : kSlowStorageSample;
   request.compression_level = static_cast<std::uint32_t>(design_.compression_level);
-  tell("measuring storage", 0, kStorageSample, true);
+  tell("measuring storage", 0, static_cast<int>(request.sample), true);
   const auto storage = trainer_->ask_for<StorageReply>(request, [&](const Progress& progress) {
     tell("measuring storage", static_cast<int>(progress.step), static_cast<int>(progress.steps));
   });
@@ -454,6 +456,7 @@ void Job::conclude(const Search& search) {
                 "SELECT * FROM ic_trials(" + std::to_string(id_) + ") shows what was reached. Allow more loss, latency or storage, or "
                 "more epochs.");
   }
+  const double encode_us = time_encode(sample_files_, *final_trial->format, design_.compression_level);
   Transaction transaction;
   register_trial(design_, *final_trial, design_.model_name, {.rgb = false, .rgb_size = 0, .format = *final_trial->format});
   if (reference)
@@ -462,8 +465,8 @@ void Job::conclude(const Search& search) {
   {
     SqlScope sql(SqlScope::As::superuser);
     sql.run("UPDATE imagecalc.design SET state = 'done', phase = 'done', step = NULL, steps = NULL, eta = NULL, error = NULL, "
-            "chosen = $2::int, model = $3, finished_at = clock_timestamp() WHERE id = $1",
-            {id_, static_cast<std::int64_t>(pack(*final_trial->format)), design_.model_name});
+            "chosen = $2::int, model = $3, encode_us = $4, finished_at = clock_timestamp() WHERE id = $1",
+            {id_, static_cast<std::int64_t>(pack(*final_trial->format)), design_.model_name, encode_us});
   }
   transaction.commit();
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "codec/encode.h"
 #include "codec/value.h"
 #include "pg/postgres_api.h"
 
@@ -13,8 +14,9 @@ namespace imagecalc {
 // A column's format, or nothing for a bare icimage (typmod -1).
 std::optional<Format> typmod_format(int32 typmod);
 
-// JPEG bytes to a stored value.
-std::vector<std::uint8_t> encode_file(Bytes file, const Format& format);
+// A picture file to a stored value.
+std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format,
+                                        Orientation orientation = Orientation::as_stored);
 
 // Error(wrong_format) with the hint to cast.
 [[noreturn]] void refuse_format(const Format& have, const Format& want);

@@ -14,10 +14,9 @@ constexpr int kCastQuality = 90;  // of the JPEG that icimage -> bytea gives
 
 namespace imagecalc {
 
-std::vector<std::uint8_t> encode_file(Bytes file, const Format& format) {
-  const BackendInterrupt interrupt;
-  const Picture picture = read_picture(file, current_limits(), interrupt);
-  return write_value(encode(picture, format, interrupt), setting_compression_level);
+std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format, Orientation orientation) {
+  const Coefficients coefficients = encode_file(file, format, current_limits(), BackendInterrupt(), orientation);
+  return write_value(coefficients, setting_compression_level);
 }
 
 void refuse_format(const Format& have, const Format& want) {
@@ -35,7 +34,7 @@ IC_FUNCTION(icimage_from_bytea) {
   if (!format)
     throw Error(Fault::invalid_argument, "cannot encode a picture without a format",
                 "Name one: column icimage('1x1/b32/k6/q50@256'), or a cast to it.");
-  return bytes_datum(encode_file(varlena_bytes(file), *format));
+  return bytes_datum(file_to_value(varlena_bytes(file), *format));
 }
 
 // icimage -> icimage(format): an assignment insists on the format, an explicit cast encodes again.
@@ -61,11 +60,11 @@ IC_FUNCTION(icimage_coerce) {
 
 namespace {
 
-Datum to_jpeg(const struct varlena* value, int quality) {
-  const BackendInterrupt interrupt;
-  const Coefficients coefficients = read_value(varlena_bytes(value), current_limits());
-  return bytes_datum(write_jpeg(rebuild(coefficients, interrupt), quality));
+Picture picture_of(const struct varlena* value) {
+  return rebuild(read_value(varlena_bytes(value), current_limits()), BackendInterrupt());
 }
+
+Datum to_jpeg(const struct varlena* value, int quality) { return bytes_datum(write_jpeg(picture_of(value), quality)); }
 
 }  // namespace
 
@@ -80,8 +79,14 @@ IC_FUNCTION(ic_to_jpeg) {
   return to_jpeg(value, quality);
 }
 
+IC_FUNCTION(ic_to_png) {
+  const struct varlena* value = PG_GETARG_VARLENA_PP(0);
+  return bytes_datum(write_png(picture_of(value), BackendInterrupt()));
+}
+
 IC_FUNCTION(ic_encode) {
   const struct varlena* file = PG_GETARG_VARLENA_PP(0);
   const text* format = PG_GETARG_TEXT_PP(1);
-  return bytes_datum(encode_file(varlena_bytes(file), parse_format(text_view(format))));
+  const Orientation orientation = PG_GETARG_BOOL(2) ? Orientation::upright : Orientation::as_stored;
+  return bytes_datum(file_to_value(varlena_bytes(file), parse_format(text_view(format)), orientation));
 }

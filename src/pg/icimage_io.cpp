@@ -46,9 +46,9 @@ Datum accept(Bytes bytes, int32 typmod) {
   if (looks_like_picture(bytes)) {
     if (!format)
       throw Error(Fault::corrupt_value, "these are the bytes of a picture file, not of an icimage value",
-                  "Give them as bytea and say the format: $1::bytea::icimage('1x1/b32/k6/q50@256'), or insert $1::bytea into "
-                  "an icimage column.");
-    return bytes_datum(encode_file(bytes, *format));
+                  "Give them as bytea and say the format: $1::bytea::icimage('1x1/b32/k6/q50@256'), or insert $1::bytea "
+                  "into an icimage column.");
+    return bytes_datum(file_to_value(bytes, *format));
   }
   const Coefficients coefficients = read_value(bytes, current_limits());
   if (format && coefficients.format != *format) refuse_format(coefficients.format, *format);

@@ -128,7 +128,7 @@ Scored score(const text* model_name, const struct varlena* image, InferItem::Kin
     const Format have = read_value_header(bytes, current_limits()).format;
     if (model.input.rgb)
       throw Error(Fault::wrong_format, "model \"" + model.name + "\" reads RGB pictures, not icimage values",
-                  "Give it the JPEG as bytea, or design a model for icimage with ic_design.");
+                  "Give it the picture file as bytea, or design a model for icimage with ic_design.");
     if (have != model.input.format) refuse_format(have, model.input.format);
   }
   InferRequest request;

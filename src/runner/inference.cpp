@@ -3,6 +3,7 @@
 #include <chrono>
 #include <variant>
 
+#include "codec/encode.h"
 #include "codec/tensor.h"
 #include "codec/value.h"
 #include "runner/channel.h"
@@ -30,9 +31,8 @@ void check_format(const Coefficients& value, const Format& wanted) {
 
 Decoded decode(const InferItem& item, const ModelInput& input, const Limits& limits, const Interrupt& interrupt) {
   if (item.kind == InferItem::Kind::picture) {
-    Picture picture = read_picture(item.bytes, limits, interrupt);
-    if (input.rgb) return picture;
-    return encode(picture, input.format, interrupt);
+    if (input.rgb) return read_picture(item.bytes, limits, interrupt);
+    return encode_file(item.bytes, input.format, limits, interrupt);
   }
   if (input.rgb) {
     throw Error(Fault::wrong_format, "the value is an icimage, but the model reads " + to_string(input),

@@ -111,7 +111,7 @@ SELECT complains(format('SELECT ic_infer(''frozen'', image) FROM few WHERE id = 
                  'model "frozen" reads RGB pictures, not icimage values', '%bytea%', 'a value for an RGB model');
 SELECT complains(format('SELECT ic_scores(''cnn'', substr(jpeg, 1, 500)) FROM few WHERE id = %s', :id), '22P03', '%JPEG%',
                  '%', 'a truncated JPEG file');
-SELECT complains('SELECT ic_infer(''frozen'', ''GIF89a''::bytea)', '0A000', 'the bytes are not a JPEG file', 'Convert%',
+SELECT complains('SELECT ic_infer(''frozen'', ''GIF89a''::bytea)', '0A000', 'the bytes are not a JPEG, PNG or WebP file', 'Convert%',
                  'another kind of file');
 SET LOCAL imagecalc.max_pixels = 1000;
 SELECT complains(format('SELECT ic_infer(''frozen'', jpeg) FROM few WHERE id = %s', :id), '54000', '%pixels%', '%',

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "codec/encode.h"
 #include "codec/value.h"
 #include "pictures.h"
 #include "runner/train/storage.h"
@@ -170,7 +171,24 @@ TEST(DataSet, ReportsPicturesThatCannotBeRead) {
   EXPECT_FALSE(reply.rejected[1].message.empty());
   EXPECT_EQ(data.training()[0].picture.width, 64);
   EXPECT_EQ(data.training()[0].picture.height, 64);
+  EXPECT_TRUE(data.training()[0].file.empty());
+  EXPECT_EQ(data.validation()[0].file, file);
   EXPECT_THROW(data.add(AddImages{{{file, 2, false}}}, kNever), Error);
+}
+
+// What accuracy is measured on is what a cast stores.
+TEST(Tensors, AWholeFileIsAsACastStoresIt) {
+  const Blob file = write_jpeg(test::drawn_picture(200, 160, 3), 75);
+  const Sample sample{test::drawn_picture(64, 64, 3), 0, file};
+  for (const char* text : {"1x1/b32/k3/q20@64", "1x1/b64/k50/q20@64"}) {
+    const ModelInput input = input_of(text);
+    const TensorSize size = tensor_size(input);
+    std::vector<float> tensor(std::size_t{3} * size.height * size.width), expected(tensor.size());
+    make_whole_tensor(sample, input, {}, Limits{}, tensor.data(), kNever);
+    const Blob value = write_value(encode_file(file, input.format, Limits{}, kNever), 3);
+    place_normalised(read_value(value, Limits{}), {}, expected.data());
+    EXPECT_EQ(tensor, expected) << text;
+  }
 }
 
 }  // namespace

@@ -124,7 +124,8 @@ FROM converted WHERE id = 1;
 SELECT jpeg::bytea = ic_to_jpeg(jpeg, 90) AS quality_90 FROM converted WHERE id = 1;
 
 -- what is no picture file
-SELECT c.* FROM (VALUES (1, ''::bytea), (2, '\x00'), (3, '\xffd8'), (4, 'GIF89a'), (5, :'png'), (6, 'RIFF....WEBPVP8 '),
+SELECT c.* FROM (VALUES (1, ''::bytea), (2, '\x00'), (3, '\xffd8'), (4, 'GIF89a'),
+                        (5, substr(:'png'::bytea, 1, 50)), (6, 'RIFF....WEBPVP8 '),
                         (7, substr(:'rgb'::bytea, 1, 100)), (8, substr(:'rgb'::bytea, 1, 700)),
                         (9, (SELECT icimage_send(jpeg) FROM converted WHERE id = 1))) AS v(place, bytes),
     pg_temp.complaint(format('SELECT %L::bytea::icimage(''1x1/b8/k4/q20@64'')', bytes)) AS c ORDER BY place;

@@ -23,6 +23,13 @@ Picture rounded(const Planes& planes) {
   return picture;
 }
 
+// A validation file is encoded as a cast would, once a training. One many times as large as its pixels is not worth keeping:
+// after such a reduction what the cast stores differs by the pixels' rounding alone.
+Blob file_to_keep(const AddImages::Image& image, const Picture& picture) {
+  constexpr std::size_t kMaxRatio = 4;
+  return image.validation && image.file.size() <= kMaxRatio * picture.samples.size() ? image.file : Blob{};
+}
+
 struct Prepared {
   Picture picture;
   std::string refusal;  // empty where the picture is there
@@ -53,7 +60,9 @@ AddReply DataSet::add(const AddImages& request, const Interrupt& interrupt) {
   for (std::size_t i = 0; i < prepared.size(); ++i) {
     const auto& image = request.images[i];
     if (prepared[i].refusal.empty()) {
-      (image.validation ? validation_ : training_).push_back({std::move(prepared[i].picture), image.label});
+      Picture& picture = prepared[i].picture;
+      Blob file = file_to_keep(image, picture);
+      (image.validation ? validation_ : training_).push_back({std::move(picture), image.label, std::move(file)});
     } else {
       reply.rejected.push_back({static_cast<std::uint32_t>(i), std::move(prepared[i].refusal)});
     }

@@ -11,6 +11,7 @@ namespace imagecalc {
 struct Sample {
   Picture picture;  // size x size, RGB or gray
   std::uint32_t label = 0;
+  Blob file = {};  // what the picture came from; kept for validation alone, and only where it is not far larger than that
 };
 
 class DataSet {

@@ -49,7 +49,6 @@ class Quantized {
 std::vector<float> measure_picture(const Picture& picture, const std::vector<Format>& formats, int compression_level,
                                    const Interrupt& interrupt) {
   Planes planes = scale(picture, {0, 0, picture.width, picture.height}, picture.width, picture.height);
-  to_ycbcr(planes);
   Coefficients value;
   value.channels = picture.channels;
   value.coded_width = picture.width;

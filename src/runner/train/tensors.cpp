@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codec/encode.h"
 #include "runner/train/parallel.h"
 
 namespace imagecalc {
@@ -23,7 +24,6 @@ void mirror(float* samples, std::size_t rows, std::size_t width) {
 Coefficients encode_view(const Picture& picture, const View& view, const Format& format, const Interrupt& interrupt) {
   Planes planes = scale(picture, view.box, format.size, format.size);
   if (view.mirrored) mirror(planes.samples.data(), std::size_t(planes.channels) * planes.height, planes.width);
-  to_ycbcr(planes);
   std::vector<float> floats = transform(planes, format.subsampling, format.block, format.kept, interrupt);
   Coefficients result;
   result.format = format;
@@ -103,6 +103,15 @@ void make_tensor(const Picture& picture, const View& view, const ModelInput& inp
     if (view.mirrored) mirror(out, std::size_t(3) * input.rgb_size, input.rgb_size);
   } else {
     place_normalised(encode_view(picture, view, input.format, interrupt), normalisation, out);
+  }
+}
+
+void make_whole_tensor(const Sample& sample, const ModelInput& input, const Normalisation& normalisation, const Limits& limits,
+                       float* out, const Interrupt& interrupt) {
+  if (input.rgb || sample.file.empty()) {
+    make_tensor(sample.picture, whole_view(sample.picture), input, normalisation, out, interrupt);
+  } else {
+    place_normalised(encode_file(sample.file, input.format, limits, interrupt), normalisation, out);
   }
 }
 

@@ -21,6 +21,10 @@ View random_view(const Picture& picture, Random& random);
 void make_tensor(const Picture& picture, const View& view, const ModelInput& input, const Normalisation& normalisation,
                  float* out, const Interrupt& interrupt);
 
+// The tensor of the whole picture: of its file as a cast would store it, where the sample has one.
+void make_whole_tensor(const Sample& sample, const ModelInput& input, const Normalisation& normalisation, const Limits& limits,
+                       float* out, const Interrupt& interrupt);
+
 // Mean and deviation a channel over the pictures, unaugmented. A deviation is never 0.
 Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, const ModelInput& input,
                                     std::uint32_t threads, const Interrupt& interrupt);

@@ -31,23 +31,27 @@ struct Batch {
 // Prepares batches. Every picture's random numbers follow from seed, epoch and its place in the data set alone.
 class Loader {
  public:
-  Loader(const ModelInput& input, const Normalisation& normalisation, std::uint32_t threads, std::uint64_t seed,
+  Loader(const ModelInput& input, const Normalisation& normalisation, const TrainSetup& setup, std::uint64_t seed,
          const Interrupt& interrupt)
       : input_(input),
         normalisation_(normalisation),
+        limits_{.max_pixels = setup.max_pixels},
         size_(tensor_size(input)),
-        threads_(threads),
+        threads_(setup.threads),
         seed_(seed),
         interrupt_(interrupt) {}
 
   Batch augmented(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, std::uint64_t epoch) const {
-    return prepare(samples, chosen, [&](std::size_t index) {
+    return prepare(samples, chosen, [&](std::size_t index, float* out) {
       Random random{seed_, epoch, index};
-      return random_view(samples[index].picture, random);
+      const Picture& picture = samples[index].picture;
+      make_tensor(picture, random_view(picture, random), input_, normalisation_, out, interrupt_);
     });
   }
   Batch plain(const std::vector<Sample>& samples, std::span<const std::size_t> chosen) const {
-    return prepare(samples, chosen, [&](std::size_t index) { return whole_view(samples[index].picture); });
+    return prepare(samples, chosen, [&](std::size_t index, float* out) {
+      make_whole_tensor(samples[index], input_, normalisation_, limits_, out, interrupt_);
+    });
   }
 
   // The tensor shares the batch's memory.
@@ -57,22 +61,19 @@ class Loader {
   }
 
  private:
-  template <typename ChooseView>
-  Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen,
-                const ChooseView& choose_view) const {
+  template <typename MakeTensor>
+  Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, const MakeTensor& make) const {
     std::size_t floats = std::size_t{3} * size_.height * size_.width;
     Batch batch;
     batch.samples.resize(chosen.size() * floats);
     for (std::size_t index : chosen) batch.labels.push_back(samples[index].label);
-    parallel_for(chosen.size(), threads_, [&](std::size_t i) {
-      const Picture& picture = samples[chosen[i]].picture;
-      make_tensor(picture, choose_view(chosen[i]), input_, normalisation_, batch.samples.data() + i * floats, interrupt_);
-    });
+    parallel_for(chosen.size(), threads_, [&](std::size_t i) { make(chosen[i], batch.samples.data() + i * floats); });
     return batch;
   }
 
   const ModelInput& input_;
   const Normalisation normalisation_;
+  const Limits limits_;
   const TensorSize size_;
   const std::uint32_t threads_;
   const std::uint64_t seed_;
@@ -110,7 +111,7 @@ class Training {
         module_(load_module(request.start_from ? *request.start_from : setup.model)),
         normalisation_(
             measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
-        loader_(request.input, normalisation_, setup.threads, request.seed, interrupt),
+        loader_(request.input, normalisation_, setup, request.seed, interrupt),
         batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
         batches_(data.training().size() / batch_size_) {}
 

@@ -1,0 +1,22 @@
+// From the coefficients of a JPEG file to those of a format, without pixels.
+//
+// JPEG's inverse DCT, the repetition of chroma samples, the cut at the picture's edge, scaling, subsampling, padding and our
+// DCT are all linear, and work on rows and columns apart. So what they do to one dimension is one matrix, made once for a
+// geometry: a row for each kept coefficient of each of our blocks, a column for each coefficient of the few JPEG blocks
+// below it. What is not linear is left out: the rounding to 8 bits after JPEG's inverse DCT and after its colour
+// conversion, and the cut of what then lies outside 0..255.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "codec/jpeg.h"
+
+namespace imagecalc {
+
+// As transform() gives them: [component][frequency in triangle order][block], not yet quantized. width, height: of the
+// picture; the format's size scales it. A component is a plane as it is, minus 128: gray, or Y, Cb and Cr.
+std::vector<float> recombine(std::span<const JpegComponent> components, int width, int height, const Format& format,
+                             const Interrupt& interrupt);
+
+}  // namespace imagecalc

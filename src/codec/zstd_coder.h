@@ -1,0 +1,16 @@
+// Coder 0 of the value layout: one zstd frame without magic, size or checksum. In it the bytes of the planes, then the large
+// coefficients as int32 in the order of their places.
+#pragma once
+
+#include "codec/picture.h"
+#include "codec/planes.h"
+
+namespace imagecalc::zstd {
+
+// level: zstd's, 1..19. Appends the payload.
+void encode(const BytePlanes& planes, int level, std::vector<std::uint8_t>& out);
+
+// Throws Error(corrupt_value), before memory is asked for where the payload cannot hold so many coefficients.
+BytePlanes decode(Bytes payload, std::size_t size);
+
+}  // namespace imagecalc::zstd
