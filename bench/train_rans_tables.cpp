@@ -3,9 +3,9 @@
 //   train_rans_tables FOLDER... > src/codec/rans_frequencies.inc
 //
 // Every picture is encoded in formats drawn from all over the design space (some with finer quantizers), and its symbols are
-// counted by context; a byte of an encoding counts as much as the encoding is small, so that the mean ratio is what is best. The tables that it was built with decide
-// where escapes are, so two runs, with a build between them, settle. The tables are part of version 1 of the value layout: new
-// ones need a new coder number.
+// counted by context; a byte of an encoding counts as much as the encoding is small, so that the mean ratio is what is best.
+// The tables that it was built with decide where escapes are, so two runs, with a build between them, settle. The tables are
+// part of version 1 of the value layout: new ones need a new coder number.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -46,7 +46,8 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Each block as often as any other (most of the design space has large ones), seven in eight with a quantizer that is searched.
+// Each block as often as any other (most of the design space has large ones), seven in eight with a quantizer that is
+// searched.
 Format draw_format(std::mt19937& random) {
   static constexpr int kSizes[] = {64, 128, 256, 256, 512}, kFine[] = {1, 2, 5, 10};
   Format format;
@@ -121,7 +122,8 @@ int main(int argc, char** argv) {
       if (pictures == kPicturesAFolder) break;
       try {
         const Picture picture = read_picture(as_bytes(read_file(path)), Limits{}, Interrupt{});
-        for (int round = 0; round < kFormatsAPicture; ++round) count(encode(picture, draw_format(random), Interrupt{}), counts);
+        for (int round = 0; round < kFormatsAPicture; ++round)
+          count(encode(picture, draw_format(random), Interrupt{}), counts);
         ++pictures;
       } catch (const Error&) {  // no picture
       }

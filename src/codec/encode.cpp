@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "codec/clip.h"
 #include "codec/exif.h"
 #include "codec/jpeg.h"
 #include "codec/recombine.h"
@@ -27,8 +28,9 @@ std::optional<Coefficients> recombine_file(Bytes file, const Format& format, con
                                            const Interrupt& interrupt) {
   JpegFile jpeg(file, limits, interrupt);
   if (!jpeg.has_jfif_planes() || std::int64_t{jpeg.width()} * jpeg.height() < kMinPixels) return std::nullopt;
-  const auto components = jpeg.read_coefficients();
+  auto components = jpeg.read_coefficients();
   if (!components || std::any_of(components->begin(), components->end(), is_coarse)) return std::nullopt;
+  clip(*components, interrupt);
   const std::vector<float> coefficients = recombine(*components, jpeg.width(), jpeg.height(), format, interrupt);
   Coefficients result;
   result.format = format;

@@ -23,8 +23,10 @@ struct JpegComponent {
   int repeat_across, repeat_down;  // the columns and rows of the picture that one sample stands for
   int blocks_across, blocks_down;
   std::array<std::uint16_t, 64> steps;  // of the quantizer: [vertical frequency][horizontal frequency], as in a block
-  const std::int16_t* blocks;           // a row of blocks after the other, 64 numbers each
+  std::int16_t* blocks;                 // a row of blocks after the other, 64 numbers each
   std::size_t row_stride;               // from one row of blocks to the next, in numbers
+  // For each of the blocks: whether clip() has left it in sixteenths, and not in steps. Empty: none is.
+  std::vector<std::uint8_t> in_sixteenths;
 };
 
 // A file whose header has been read and found to be within limits. All three that it is made of must outlive it.

@@ -24,12 +24,11 @@ void to_values(const BytePlanes& planes, std::int32_t* values) {
 }
 
 std::size_t find_byte(const std::uint8_t* bytes, std::size_t at, std::size_t size, unsigned least) {
-  constexpr std::size_t kStep = 32;
   const std::uint64_t high_bits = (256 - least) * 0x0101010101010101u;
-  for (; at + kStep <= size; at += kStep) {
-    std::uint64_t words[kStep / 8];
-    std::memcpy(words, bytes + at, kStep);
-    if ((words[0] | words[1] | words[2] | words[3]) & high_bits) break;
+  for (; at + sizeof(std::uint64_t) <= size; at += sizeof(std::uint64_t)) {
+    std::uint64_t eight;
+    std::memcpy(&eight, bytes + at, sizeof eight);
+    if (eight & high_bits) break;
   }
   while (at < size && bytes[at] < least) ++at;
   return at;

@@ -13,11 +13,11 @@ std::int32_t sum(std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
 }
 
+// The lower of the two where north-west is not below either, the higher where it is not above either, else the plane through all
+// three: which is the middle one of west, north and west + north - north-west.
 std::int32_t median_edge(std::int32_t west, std::int32_t north, std::int32_t north_west) {
-  const auto [low, high] = std::minmax(west, north);
-  if (north_west >= high) return low;
-  if (north_west <= low) return high;
-  return difference(sum(west, north), north_west);
+  const std::int64_t low = std::min(west, north), high = std::max(west, north);
+  return static_cast<std::int32_t>(std::clamp(low + high - north_west, low, high));
 }
 
 // plane: blocks of which those before (down, across) in raster order are known.

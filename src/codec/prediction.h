@@ -1,7 +1,7 @@
-// Frequency (0,0) of each block is predicted by the blocks to the west, north and north-west (median edge: Martucci, "Reversible
-// compression of HDTV images using median adaptive prediction and arithmetic coding", 1990); what is stored is the difference.
-// Absent neighbours: 0 for the first block, west in the first row, north in the first column. Differences wrap around at 32
-// bits, so that every int32 has one.
+// Frequency (0,0) of each block is predicted by the blocks to the west, north and north-west (median edge: Martucci,
+// "Reversible compression of HDTV images using median adaptive prediction and arithmetic coding", 1990); what is stored is
+// the difference. Absent neighbours: 0 for the first block, west in the first row, north in the first column. Differences
+// wrap around at 32 bits, so that every int32 has one.
 #pragma once
 
 #include "codec/planes.h"

@@ -23,8 +23,8 @@
 namespace imagecalc::rans {
 
 constexpr int kMaxLanes = 32;
-constexpr std::uint32_t kLowest = 1u << 16;  // of a state
-constexpr int kMaxVector = 16;               // lanes of 32 bits that one step may use
+constexpr std::uint32_t kLowest = 1u << 16;         // of a state
+constexpr int kMaxVector = 16;                      // lanes of 32 bits that one step may use
 constexpr std::size_t kSlack = BytePlanes::kSlack;  // elements after every buffer that vectors may touch
 constexpr int kBaseLevels = 24, kBaseBits = 5;
 constexpr int kMaxChannels = 3;
@@ -58,8 +58,8 @@ struct Decoder {
   const std::uint32_t* table;
 };
 
-// What the encoder chooses for each channel: the level of base_of() for its frequency (0,0), how many diagonals are coded after
-// that (the coefficients of the others are 0), and what the sizes expected there are multiplied by.
+// What the encoder chooses for each channel: the level of base_of() for its frequency (0,0), how many diagonals are coded
+// after that (the coefficients of the others are 0), and what the sizes expected there are multiplied by.
 struct ChannelHead {
   int base, diagonals, gain;
 };
@@ -109,7 +109,8 @@ void expect_row(std::uint32_t base, const std::uint8_t* north, const std::uint8_
     V16 sum = alone;
     if (north) {
       const V16 middle = wide_magnitudes(north + at + 1);
-      const V16 four = hn::Add(hn::Add(middle, middle), hn::Add(wide_magnitudes(north + at), wide_magnitudes(north + at + 2)));
+      const V16 four =
+          hn::Add(hn::Add(middle, middle), hn::Add(wide_magnitudes(north + at), wide_magnitudes(north + at + 2)));
       sum = hn::Add(sum, hn::Add(hn::ShiftLeft<3>(four), hn::ShiftLeft<2>(four)));
     }
     if (before) {
@@ -196,8 +197,8 @@ std::uint64_t sum_of_magnitudes(const std::uint8_t* symbols, std::size_t count) 
   return sum;
 }
 
-// Goes through all runs in order. code(expected, count, symbols) decodes a run's symbols, or notes what was expected of them.
-// symbols: layout.size() and kSlack more.
+// Goes through all runs in order. code(expected, count, symbols) decodes a run's symbols, or notes what was expected of
+// them. symbols: layout.size() and kSlack more.
 template <class Code>
 void walk(const Layout& layout, const ChannelHead* heads, std::uint8_t* symbols, Code code) {
   const std::size_t blocks = layout.blocks(), channel_size = layout.channel_size();
@@ -221,8 +222,8 @@ void walk(const Layout& layout, const ChannelHead* heads, std::uint8_t* symbols,
     luma += blocks;
     for (int diagonal = 1; diagonal <= heads[c].diagonals; ++diagonal) {
       const std::size_t count = (diagonal + 1) * blocks;
-      expect_diagonal(energies, blocks, count, static_cast<std::uint16_t>(general), c, kGains[heads[c].gain], luma,
-                      before, expected.get());
+      expect_diagonal(energies, blocks, count, static_cast<std::uint16_t>(general), c, kGains[heads[c].gain], luma, before,
+                      expected.get());
       code(expected.get(), count, own);
       next_energies(energies, blocks, own, count, next);
       general = 32 * sum_of_magnitudes(own, count) / count;
@@ -519,7 +520,8 @@ void push_all(const Encoding& encoding, int lanes, StateMachine& machine) {
 
 int diagonal_bits(const Layout& layout) { return std::bit_width(static_cast<unsigned>(layout.kept - 1)); }
 
-std::vector<std::uint8_t> write_heads(const Encoding& encoding, const Layout& layout, const StateMachine& machine, int lanes) {
+std::vector<std::uint8_t> write_heads(const Encoding& encoding, const Layout& layout, const StateMachine& machine,
+                                      int lanes) {
   BitWriter bits;
   for (const ChannelHead& head : encoding.heads) {
     bits.put(static_cast<std::uint32_t>(head.base), kBaseBits);
@@ -607,7 +609,8 @@ std::vector<std::uint8_t> collect_raw(const Decoder& decoder, int lanes) {
 // Every byte must have been used, but for the zeros that fill up the states.
 void check_end(const BitReader& reader, const std::vector<std::uint8_t>& raw, std::size_t in_states) {
   const std::size_t used = reader.bytes_read();
-  const bool rest_is_zero = std::all_of(raw.begin() + static_cast<std::ptrdiff_t>(used), raw.end(), [](int b) { return b == 0; });
+  const bool rest_is_zero =
+      std::all_of(raw.begin() + static_cast<std::ptrdiff_t>(used), raw.end(), [](int b) { return b == 0; });
   if (raw.size() > std::max(used, in_states) || !rest_is_zero || !reader.rest_is_zero()) {
     corrupt("there are bytes after its payload");
   }

@@ -14,8 +14,8 @@ inline constexpr int kContexts = 28;
 inline constexpr int kProbabilityBits = 10;
 inline constexpr int kSlots = 1 << kProbabilityBits;
 
-// A symbol's context is the size that its neighbours lead one to expect, in half octaves: `expected` is a magnitude in 64ths,
-// at most 32765.
+// A symbol's context is the size that its neighbours lead one to expect, in half octaves: `expected` is a magnitude in
+// 64ths, at most 32765.
 constexpr int context_of(std::uint32_t expected) {
   return static_cast<int>(std::bit_cast<std::uint32_t>(static_cast<float>(expected + 2)) >> 22) - 256;
 }
@@ -25,7 +25,7 @@ constexpr int context_of(std::uint32_t expected) {
 const std::uint32_t* decoding_table();  // [kContexts][kSlots]
 
 struct Range {
-  std::uint64_t reciprocal;         // 2^42 / frequency, rounded up
+  std::uint64_t reciprocal;        // 2^42 / frequency, rounded up
   std::uint16_t first, frequency;  // frequency 0: the context does not hold the symbol
 
   // state / frequency, exact for a state below frequency * 2^22: the error is below 2^22 frequency / 2^42 < 1 / frequency.

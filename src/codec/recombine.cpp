@@ -194,8 +194,11 @@ void recombine_rows(const JpegComponent& component, const Operator& down, int ke
     const Band& band = down.bands[n];
     float* strip = reserve(scratch.strip, band.count * width);
     for (int row = 0; row < band.count; row += kJpegBlock) {
-      dequantize(component.blocks + component.row_stride * ((band.first + row) / kJpegBlock), component.blocks_across,
-                 steps.data(), strip + row * width, width);
+      const std::size_t y = (band.first + row) / kJpegBlock;
+      const std::uint8_t* in_sixteenths =
+          component.in_sixteenths.empty() ? nullptr : component.in_sixteenths.data() + component.blocks_across * y;
+      dequantize(component.blocks + component.row_stride * y, in_sixteenths, component.blocks_across, steps.data(),
+                 strip + row * width, width);
     }
     multiply(band.weights, band.count, strip, width, kept, band.count, static_cast<int>(width), rows + n * width,
              count * width);

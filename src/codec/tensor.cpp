@@ -91,8 +91,8 @@ void collect_group(const ChannelView& view, int i, int j, const std::uint8_t* pl
   }
 }
 
-// The same as scatter(), for eight blocks and more a row. The last group may write into the next row, which comes after it, or
-// the slack after the grid.
+// The same as scatter(), for eight blocks and more a row. The last group may write into the next row, which comes after it,
+// or the slack after the grid.
 void collect(const ChannelView& view, std::uint8_t* grid) {
   const std::size_t blocks = static_cast<std::size_t>(view.geometry.blocks());
   const std::size_t width = static_cast<std::size_t>(view.geometry.tensor_width);
@@ -106,7 +106,8 @@ void collect(const ChannelView& view, std::uint8_t* grid) {
       }
       for (int block = 0; block < across; block += kGroup) {
         for (int j = (view.kept - 1) / kGroup * kGroup; j >= 0; j -= kGroup) {
-          collect_group(view, i, j, first + triangle_index(i, j) * blocks + block, grid + std::size_t(block) * view.kept + j);
+          collect_group(view, i, j, first + triangle_index(i, j) * blocks + block,
+                        grid + std::size_t(block) * view.kept + j);
         }
       }
     }
@@ -140,14 +141,14 @@ HWY_INLINE void store(D, hn::Vec<D> value, Integer* out) {
   hn::StoreU(hn::DemoteTo(narrow, hn::NearestInt(value)), narrow, out);
 }
 
-// shifts: added to each place; row and shifts are readable up to kSlack beyond count. The last vector overlaps the one before.
+// shifts: added to each place; row and shifts are readable up to kSlack beyond count. The last vector overlaps the one
+// before.
 template <typename Out>
 void convert_row(const std::uint8_t* row, const float* shifts, float factor, std::size_t count, Out* out) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
-  auto convert = [&](std::size_t x, Out* to) HWY_ATTR {
-    store(d, hn::Add(dequantize(d, row + x, factor), hn::LoadU(d, shifts + x)), to);
-  };
+  auto convert = [&](std::size_t x, Out* to)
+                     HWY_ATTR { store(d, hn::Add(dequantize(d, row + x, factor), hn::LoadU(d, shifts + x)), to); };
   if (count < lanes) {
     Out all[hn::MaxLanes(d)];
     convert(0, all);
@@ -163,8 +164,8 @@ void place_any(const ChannelView& view, const Affine& affine, Out* out) {
   constexpr std::size_t kSlack = BytePlanes::kSlack;
   const Geometry& geometry = view.geometry;
   const std::size_t width = static_cast<std::size_t>(geometry.tensor_width), kept = static_cast<std::size_t>(view.kept);
-  const auto grid = std::make_unique_for_overwrite<std::uint8_t[]>(
-      static_cast<std::size_t>(geometry.tensor_area()) + kGroup * kept + kSlack);
+  const auto grid = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(geometry.tensor_area()) +
+                                                                   kGroup * kept + kSlack);
   make_grid(view, grid.get());
   const auto shifts = std::make_unique<float[]>(width + kSlack);
   for (std::size_t i = 0; i < kept; ++i) {
@@ -209,7 +210,9 @@ void place_channel(const ChannelView& view, const Affine& affine, std::int16_t* 
   HWY_DYNAMIC_DISPATCH(place_int16)(view, affine, out);
 }
 
-float convert(std::int32_t value, const Affine& affine, float) { return static_cast<float>(value) * affine.factor + affine.shift; }
+float convert(std::int32_t value, const Affine& affine, float) {
+  return static_cast<float>(value) * affine.factor + affine.shift;
+}
 
 template <typename Integer>
 Integer convert(std::int32_t value, const Affine& affine, Integer) {
@@ -219,11 +222,13 @@ Integer convert(std::int32_t value, const Affine& affine, Integer) {
 
 // Where the tensor has the coefficient that is at `place` of its channel.
 std::size_t tensor_place(std::size_t place, int kept, const Geometry& geometry) {
-  const std::size_t blocks = static_cast<std::size_t>(geometry.blocks()), across = static_cast<std::size_t>(geometry.blocks_across);
+  const std::size_t blocks = static_cast<std::size_t>(geometry.blocks()),
+                    across = static_cast<std::size_t>(geometry.blocks_across);
   const std::size_t frequency = place / blocks, block = place % blocks;
   int diagonal = 0;
   while (triangle_size(diagonal + 1) <= static_cast<std::int64_t>(frequency)) ++diagonal;
-  const std::size_t i = frequency - static_cast<std::size_t>(triangle_size(diagonal)), j = static_cast<std::size_t>(diagonal) - i;
+  const std::size_t i = frequency - static_cast<std::size_t>(triangle_size(diagonal)),
+                    j = static_cast<std::size_t>(diagonal) - i;
   const std::size_t k = static_cast<std::size_t>(kept);
   return (block / across * k + i) * static_cast<std::size_t>(geometry.tensor_width) + block % across * k + j;
 }
@@ -275,7 +280,8 @@ void place_integers(const StoredImage& image, const Scales& scales, Integer* out
 
 void place_normalised(const StoredImage& image, const Normalisation& normalisation, float* out) {
   const ValueHeader& header = image.header;
-  place_planes(image.planes, header.channels, header.format, header.geometry(), normalising(header.format, normalisation), out);
+  place_planes(image.planes, header.channels, header.format, header.geometry(), normalising(header.format, normalisation),
+               out);
 }
 
 void place_normalised(const Coefficients& coefficients, const Normalisation& normalisation, float* out) {
@@ -296,8 +302,10 @@ void read_batch(std::span<const Bytes> values, const Limits& limits, const Norma
   for (const Bytes value : values) {
     const ValueHeader header = read_value_header(value, limits);
     const Geometry own = header.geometry();
-    if (header.format != first.format || own.blocks_across != geometry.blocks_across || own.blocks_down != geometry.blocks_down) {
-      throw Error(Fault::wrong_format, "the images of a batch differ in format or size", "Put images of one format and size together.");
+    if (header.format != first.format || own.blocks_across != geometry.blocks_across ||
+        own.blocks_down != geometry.blocks_down) {
+      throw Error(Fault::wrong_format, "the images of a batch differ in format or size",
+                  "Put images of one format and size together.");
     }
     place_normalised(read_image(value, limits), normalisation, out);
     out += kTensorChannels * geometry.tensor_area();

@@ -13,9 +13,9 @@ void place(const Coefficients& coefficients, float* out);
 void place_normalised(const StoredImage& image, const Normalisation& normalisation, float* out);
 void place_normalised(const Coefficients& coefficients, const Normalisation& normalisation, float* out);
 
-// For accelerators that compute in integers: value / scale of each channel, rounded to nearest (ties to even) and saturated; a
-// place outside the triangle is 0. With a scale equal to the format's quantizer these are the stored integers. Scales must be
-// above 0: Error(invalid_argument).
+// For accelerators that compute in integers: value / scale of each channel, rounded to nearest (ties to even) and saturated;
+// a place outside the triangle is 0. With a scale equal to the format's quantizer these are the stored integers. Scales must
+// be above 0: Error(invalid_argument).
 using Scales = std::array<float, 3>;
 void place_scaled(const StoredImage& image, const Scales& scales, std::int8_t* out);
 void place_scaled(const StoredImage& image, const Scales& scales, std::int16_t* out);

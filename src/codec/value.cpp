@@ -29,9 +29,7 @@ std::uint32_t load(const std::uint8_t* at, int size) {
   return value;
 }
 
-std::uint32_t checksum(Bytes value) {
-  return crc32c(value.subspan(kValueHeaderSize), crc32c(value.first(kChecksumPlace)));
-}
+std::uint32_t checksum(Bytes value) { return crc32c(value.subspan(kValueHeaderSize), crc32c(value.first(kChecksumPlace))); }
 
 // ---- header
 
@@ -162,8 +160,13 @@ StoredImage read_image(Bytes value, const Limits& limits) {
 Coefficients read_value(Bytes value, const Limits& limits) {
   const StoredImage image = read_image(value, limits);
   const ValueHeader& header = image.header;
-  Coefficients result{header.format,       header.channels,     header.coded_width, header.coded_height,
-                      header.source_width, header.source_height, {}};
+  Coefficients result{header.format,
+                      header.channels,
+                      header.coded_width,
+                      header.coded_height,
+                      header.source_width,
+                      header.source_height,
+                      {}};
   result.values.resize(image.planes.size());
   to_values(image.planes, result.values.data());
   return result;

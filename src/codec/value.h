@@ -11,9 +11,9 @@
 //       20    4  CRC-32C of the 20 bytes before it and of the payload
 //       24       payload
 //
-// What the coder codes is a byte a coefficient, in the order channel, frequency (by diagonal), block (raster): its zigzag number
-// (planes.h), where that is below 255. Of frequency (0,0) it is the difference from a prediction (prediction.h). A value holds
-// all that is needed to read it.
+// What the coder codes is a byte a coefficient, in the order channel, frequency (by diagonal), block (raster): its zigzag
+// number (planes.h), where that is below 255. Of frequency (0,0) it is the difference from a prediction (prediction.h). A
+// value holds all that is needed to read it.
 //
 // Version 1 is frozen: test/unit/fixtures_test.cpp reads values that were written when it was.
 #pragma once
@@ -41,8 +41,9 @@ struct ValueHeader {
   std::int64_t value_count() const;
 };
 
-// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd at that
-// level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a lot.
+// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd
+// at that level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a
+// lot.
 inline constexpr int kDefaultCompressionLevel = 3, kMinCompressionLevel = 1, kMaxCompressionLevel = 19;
 
 std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level);

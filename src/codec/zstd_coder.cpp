@@ -90,7 +90,8 @@ void encode(const BytePlanes& planes, int level, std::vector<std::uint8_t>& out)
   }
   const std::size_t begin = out.size();
   out.resize(begin + ZSTD_compressBound(bytes.size()));
-  const std::size_t size = ZSTD_compress2(compressor(level), out.data() + begin, out.size() - begin, bytes.data(), bytes.size());
+  const std::size_t size =
+      ZSTD_compress2(compressor(level), out.data() + begin, out.size() - begin, bytes.data(), bytes.size());
   if (ZSTD_isError(size)) throw Error(Fault::internal, std::string("zstd failed: ") + ZSTD_getErrorName(size));
   out.resize(begin + size);
 }

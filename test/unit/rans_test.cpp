@@ -1,5 +1,5 @@
-// Coder 1: round trips at the borders of its alphabet, its contexts and its numbers of lanes; effort; the same bytes on every
-// CPU path.
+// Coder 1: round trips at the borders of its alphabet, its contexts and its numbers of lanes; effort; the same bytes on
+// every CPU path.
 #include "codec/rans.h"
 
 #include <gtest/gtest.h>
@@ -75,8 +75,8 @@ TEST(Rans, ContextsAreHalfOctaves) {
   EXPECT_EQ(context_of(0), 0);
   EXPECT_EQ(context_of(1), 1);
   EXPECT_EQ(context_of(2), 2);
-  EXPECT_EQ(context_of(62), 10);      // 1, and the 2 that are added
-  EXPECT_EQ(context_of(94), 11);      // 1.5
+  EXPECT_EQ(context_of(62), 10);  // 1, and the 2 that are added
+  EXPECT_EQ(context_of(94), 11);  // 1.5
   EXPECT_LT(context_of(32765), kContexts);
   for (std::uint32_t size = 1; size <= 32765; ++size) ASSERT_GE(context_of(size), context_of(size - 1));
 }

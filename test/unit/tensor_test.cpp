@@ -88,7 +88,8 @@ TEST_F(TensorPlacement, IsAsDefinedOnEveryCpuPath) {
       const Coefficients coefficients = draw(shape, zeros, ++seed);
       const StoredImage image = stored(coefficients);
       const float q = static_cast<float>(coefficients.format.quantizer);
-      const auto plain = expected<float>(coefficients, [&](std::int32_t value, int) { return static_cast<float>(value) * q; });
+      const auto plain =
+          expected<float>(coefficients, [&](std::int32_t value, int) { return static_cast<float>(value) * q; });
       const auto normal = expected<float>(coefficients, [&](std::int32_t value, int c) {
         const float factor = q / kNormalisation.deviation[c], shift = -kNormalisation.mean[c] / kNormalisation.deviation[c];
         return static_cast<float>(value) * factor + shift;
@@ -113,7 +114,8 @@ void expect_scaled(const Coefficients& coefficients, const Scales& scales) {
   const float q = static_cast<float>(coefficients.format.quantizer);
   const auto all = expected<Integer>(coefficients, [&](std::int32_t value, int c) {
     const float scaled = std::nearbyint(static_cast<float>(value) * (q / scales[c]));
-    return static_cast<Integer>(std::clamp<float>(scaled, std::numeric_limits<Integer>::min(), std::numeric_limits<Integer>::max()));
+    return static_cast<Integer>(
+        std::clamp<float>(scaled, std::numeric_limits<Integer>::min(), std::numeric_limits<Integer>::max()));
   });
   for (const std::string& path : cpu_paths()) {
     force_cpu_path(path);
