@@ -4,8 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include "codec/cosines.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "codec/clip.cpp"
 #include <hwy/foreach_target.h>
@@ -73,6 +71,8 @@ struct Part {
   int across, down;  // blocks
   int repeat_across, repeat_down;
   Scales scales;
+  // For each of the region's columns and rows of tiles: the block's place in blocks is the sum.
+  std::array<std::uint8_t, kMaxRepeat> block_column, block_row;
   // For each of the region's columns and rows of pixels: the sample in its block.
   std::array<std::uint8_t, kEdge * kMaxRepeat> column, row;
   // For each fourth row of pixels: how many samples below it the next rows' are.
@@ -91,16 +91,16 @@ struct Tile {
   int x, y;
 };
 
-Block& block_at(Part& part, Tile tile) {
-  return part.blocks[tile.y / kEdge / part.repeat_down * part.across + tile.x / kEdge / part.repeat_across];
-}
-
 void prepare(const JpegComponent& component, const Region& region, Part& part) {
   part.repeat_across = component.repeat_across;
   part.repeat_down = component.repeat_down;
   part.across = region.across / component.repeat_across;
   part.down = region.down / component.repeat_down;
   part.scales = make_scales(component);
+  for (int n = 0; n < kMaxRepeat; ++n) {
+    part.block_column[n] = static_cast<std::uint8_t>(n / component.repeat_across);
+    part.block_row[n] = static_cast<std::uint8_t>(n / component.repeat_down * part.across);
+  }
   for (int n = 0; n < kEdge * kMaxRepeat; ++n) {
     part.column[n] = static_cast<std::uint8_t>(n / component.repeat_across % kEdge);
     part.row[n] = static_cast<std::uint8_t>(n / component.repeat_down % kEdge);
@@ -108,19 +108,6 @@ void prepare(const JpegComponent& component, const Region& region, Part& part) {
       part.steps_down[n / 4][m] = (n + m) / component.repeat_down - n / component.repeat_down;
     }
   }
-}
-
-bool is_outside(Range range) {
-  return range.mean + range.reach > kHighest + kLittle || range.mean - range.reach < kLowest - kLittle;
-}
-
-// Whether red, green or blue may be outside.
-bool may_be_outside(Range y, Range cb, Range cr) {
-  const auto with = [&](float blue, float red) {
-    return Range{y.mean + blue * cb.mean + red * cr.mean,
-                 y.reach + std::abs(blue) * cb.reach + std::abs(red) * cr.reach};
-  };
-  return is_outside(with(0, kRedOfCr)) || is_outside(with(kGreenOfCb, kGreenOfCr)) || is_outside(with(kBlueOfCb, 0));
 }
 
 }  // namespace
@@ -141,6 +128,7 @@ HWY_INLINE void store(Float value, float* place) { hn::StoreU(value, Floats(), p
 HWY_INLINE Float times(Float value, float factor) { return hn::Mul(value, hn::Set(Floats(), factor)); }
 
 constexpr float kRootOfHalf = 0.707106781f, kCosine = 0.923879533f, kSine = 0.382683432f;
+constexpr float kHalfSecants[] = {0.509795579f, 0.601344887f, 0.899976223f, 2.562915448f};
 
 struct Four {
   Float a, b, c, d;
@@ -160,11 +148,11 @@ HWY_INLINE Four inverse_of_4(Float a, Float b, Float c, Float d) {
 }
 
 // Down the columns of a block, in place: B. G. Lee's split, as in dct.h.
-HWY_INLINE void forward_down(const float* half_secants_of_8, float* block) {
+HWY_INLINE void forward_down(float* block) {
   for (std::size_t x = 0; x < kEdge; x += hn::Lanes(Floats())) {
     const auto row = [&](int n) HWY_ATTR { return load(block + n * kEdge + x); };
     const auto sum = [&](int n) HWY_ATTR { return hn::Add(row(n), row(7 - n)); };
-    const auto difference = [&](int n) HWY_ATTR { return times(hn::Sub(row(n), row(7 - n)), half_secants_of_8[n]); };
+    const auto difference = [&](int n) HWY_ATTR { return times(hn::Sub(row(n), row(7 - n)), kHalfSecants[n]); };
     const Four even = forward_of_4(sum(0), sum(1), sum(2), sum(3));
     const Four odd = forward_of_4(difference(0), difference(1), difference(2), difference(3));
     const Float rows[] = {even.a, hn::Add(odd.a, odd.b), even.b, hn::Add(odd.b, odd.c),
@@ -173,7 +161,7 @@ HWY_INLINE void forward_down(const float* half_secants_of_8, float* block) {
   }
 }
 
-HWY_INLINE void inverse_down(const float* half_secants_of_8, float* block) {
+HWY_INLINE void inverse_down(float* block) {
   for (std::size_t x = 0; x < kEdge; x += hn::Lanes(Floats())) {
     const auto row = [&](int n) HWY_ATTR { return load(block + n * kEdge + x); };
     const Four even = inverse_of_4(row(0), row(2), row(4), row(6));
@@ -181,32 +169,45 @@ HWY_INLINE void inverse_down(const float* half_secants_of_8, float* block) {
         inverse_of_4(row(1), hn::Add(row(1), row(3)), hn::Add(row(3), row(5)), hn::Add(row(5), row(7)));
     const Float sums[] = {even.a, even.b, even.c, even.d}, odds[] = {odd.a, odd.b, odd.c, odd.d};
     for (int n = 0; n < 4; ++n) {
-      const Float difference = times(odds[n], half_secants_of_8[n]);
+      const Float difference = times(odds[n], kHalfSecants[n]);
       store(hn::Add(sums[n], difference), block + n * kEdge + x);
       store(hn::Sub(sums[n], difference), block + (7 - n) * kEdge + x);
     }
   }
 }
 
-HWY_INLINE void transpose(const float* in, float* out) {
 #if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void transpose(const float* in, float* out) {
   for (int n = 0; n < kArea; ++n) out[n % kEdge * kEdge + n / kEdge] = in[n];
+}
 #else
-  const hn::FixedTag<float, 4> d;
-  for (int y = 0; y < kEdge; y += 4) {
-    for (int x = 0; x < kEdge; x += 4) {
-      const auto row = [&](int n) HWY_ATTR { return hn::LoadU(d, in + (y + n) * kEdge + x); };
-      float* to = out + x * kEdge + y;
-      const auto left = hn::InterleaveLower(d, row(0), row(2)), left_odd = hn::InterleaveLower(d, row(1), row(3));
-      const auto right = hn::InterleaveUpper(d, row(0), row(2)), right_odd = hn::InterleaveUpper(d, row(1), row(3));
-      hn::StoreU(hn::InterleaveLower(d, left, left_odd), d, to);
-      hn::StoreU(hn::InterleaveUpper(d, left, left_odd), d, to + kEdge);
-      hn::StoreU(hn::InterleaveLower(d, right, right_odd), d, to + 2 * kEdge);
-      hn::StoreU(hn::InterleaveUpper(d, right, right_odd), d, to + 3 * kEdge);
+// Four rows; each four columns of theirs are turned apart.
+HWY_INLINE Four turn(const float* rows) {
+  const Float a = load(rows), b = load(rows + kEdge), c = load(rows + 2 * kEdge), d = load(rows + 3 * kEdge);
+  const Float left = hn::InterleaveLower(Floats(), a, c), left_odd = hn::InterleaveLower(Floats(), b, d);
+  const Float right = hn::InterleaveUpper(Floats(), a, c), right_odd = hn::InterleaveUpper(Floats(), b, d);
+  return {hn::InterleaveLower(Floats(), left, left_odd), hn::InterleaveUpper(Floats(), left, left_odd),
+          hn::InterleaveLower(Floats(), right, right_odd), hn::InterleaveUpper(Floats(), right, right_odd)};
+}
+
+// A vector is loaded as it was stored: the CPU would wait for one that it has to put together from two.
+HWY_INLINE void transpose(const float* in, float* out) {
+  for (std::size_t x = 0; x < kEdge; x += hn::Lanes(Floats())) {
+    const Four top = turn(in + x), bottom = turn(in + kArea / 2 + x);
+    const Float tops[] = {top.a, top.b, top.c, top.d}, bottoms[] = {bottom.a, bottom.b, bottom.c, bottom.d};
+    float* to = out + x * kEdge;
+    for (int n = 0; n < 4; ++n, to += kEdge) {
+#if HWY_MAX_BYTES >= 32
+      store(hn::ConcatLowerLower(Floats(), bottoms[n], tops[n]), to);
+      store(hn::ConcatUpperUpper(Floats(), bottoms[n], tops[n]), to + kArea / 2);
+#else
+      store(tops[n], to);
+      store(bottoms[n], to + kEdge / 2);
+#endif
     }
   }
-#endif
 }
+#endif
 
 // From levels to samples.
 void open(const Scales& scales, Block& block) {
@@ -219,9 +220,9 @@ void open(const Scales& scales, Block& block) {
     const auto level = hn::ConvertTo(Floats(), hn::PromoteTo(whole, hn::LoadU(narrow, block.levels + n)));
     store(hn::Mul(level, load(scales.inverse.data() + n)), rows + n);
   }
-  inverse_down(half_secants(kEdge), rows);
+  inverse_down(rows);
   transpose(rows, block.samples);
-  inverse_down(half_secants(kEdge), block.samples);
+  inverse_down(block.samples);
 }
 
 // From samples to sixteenths.
@@ -233,9 +234,9 @@ void close(Block& block) {
   }();
   const hn::Rebind<std::int16_t, Floats> narrow;
   float rows[kArea];
-  forward_down(half_secants(kEdge), block.samples);
+  forward_down(block.samples);
   transpose(block.samples, rows);
-  forward_down(half_secants(kEdge), rows);
+  forward_down(rows);
   for (std::size_t n = 0; n < kArea; n += hn::Lanes(Floats())) {
     const auto value = hn::NearestInt(hn::Mul(load(rows + n), load(factors.data() + n)));
     hn::StoreU(hn::DemoteTo(narrow, value), narrow, block.levels + n);
@@ -254,6 +255,23 @@ HWY_INLINE Range range_of(const Scales& scales, const std::int16_t* levels) {
   }
   const std::int32_t parts = hn::GetLane(hn::SumOfLanes(wide, hn::Add(sum, other_sum)));
   return {levels[0] * scales.inverse[0], static_cast<float>(parts) * (0.5f / kPartsOfLevel)};
+}
+
+HWY_INLINE bool is_outside(Range range) {
+  return range.mean + range.reach > kHighest + kLittle || range.mean - range.reach < kLowest - kLittle;
+}
+
+// Whether red, green or blue may be outside.
+HWY_INLINE bool may_be_outside(Range y, Range cb, Range cr) {
+  const auto with = [&](float blue, float red) HWY_ATTR {
+    return Range{y.mean + blue * cb.mean + red * cr.mean,
+                 y.reach + std::abs(blue) * cb.reach + std::abs(red) * cr.reach};
+  };
+  return is_outside(with(0, kRedOfCr)) || is_outside(with(kGreenOfCb, kGreenOfCr)) || is_outside(with(kBlueOfCb, 0));
+}
+
+HWY_INLINE Block& block_at(Part& part, Tile tile) {
+  return part.blocks[part.block_row[tile.y / kEdge] + part.block_column[tile.x / kEdge]];
 }
 
 // Samples as pixels, [column][row]: each again and again. room: for them, where they are not there yet.
@@ -359,17 +377,22 @@ void clip_tile(Region& region, Tile tile) {
   for (int c = 0; c < region.count; ++c) add_changes(changes + c * kArea, tile, region.parts[c]);
 }
 
+HWY_INLINE void begin_block(JpegComponent& component, int column, int row, const Scales& scales, Block& block) {
+  block.levels = nullptr;
+  if (column >= component.blocks_across || row >= component.blocks_down) return;
+  block.levels = component.blocks + component.row_stride * row + std::size_t{kArea} * column;
+  block.in_sixteenths = component.in_sixteenths.data() + std::size_t(component.blocks_across) * row + column;
+  block.range = range_of(scales, block.levels);
+  block.is_open = block.is_changed = false;
+}
+
 // A component's blocks of the region in this column and row of regions.
-void begin(JpegComponent& component, int column, int row, Part& part) {
-  for (int n = 0; n < part.across * part.down; ++n) {
-    Block& block = part.blocks[n];
-    const int x = column * part.across + n % part.across, y = row * part.down + n / part.across;
-    block.levels = nullptr;
-    if (x >= component.blocks_across || y >= component.blocks_down) continue;
-    block.levels = component.blocks + component.row_stride * y + std::size_t{kArea} * x;
-    block.in_sixteenths = component.in_sixteenths.data() + std::size_t(component.blocks_across) * y + x;
-    block.range = range_of(part.scales, block.levels);
-    block.is_open = block.is_changed = false;
+HWY_INLINE void begin(JpegComponent& component, int column, int row, Part& part) {
+  Block* block = part.blocks.data();
+  for (int y = row * part.down; y < (row + 1) * part.down; ++y) {
+    for (int x = column * part.across; x < (column + 1) * part.across; ++x) {
+      begin_block(component, x, y, part.scales, *block++);
+    }
   }
 }
 

@@ -29,8 +29,8 @@ IC_FUNCTION(ic_height) { return Int32GetDatum(static_cast<int32>(stored_header(P
 // real[3][nH*k][nW*k], dequantized, not normalised.
 IC_FUNCTION(ic_coefficients) {
   const struct varlena* value = PG_GETARG_VARLENA_PP(0);
-  const Coefficients coefficients = read_value(varlena_bytes(value), current_limits());
-  const Geometry shape = coefficients.geometry();
+  const StoredImage image = read_image(varlena_bytes(value), current_limits());
+  const Geometry shape = image.header.geometry();
 
   constexpr int kDimensions = 3;
   const std::size_t header = ARR_OVERHEAD_NONULLS(kDimensions);
@@ -45,7 +45,7 @@ IC_FUNCTION(ic_coefficients) {
     ARR_DIMS(array)[i] = extents[i];
     ARR_LBOUND(array)[i] = 1;
   }
-  place(coefficients, reinterpret_cast<float*>(ARR_DATA_PTR(array)));
+  place(image, reinterpret_cast<float*>(ARR_DATA_PTR(array)));
   return PointerGetDatum(array);
 }
 

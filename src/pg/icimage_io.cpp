@@ -50,8 +50,8 @@ Datum accept(Bytes bytes, int32 typmod) {
                   "into an icimage column.");
     return bytes_datum(file_to_value(bytes, *format));
   }
-  const Coefficients coefficients = read_value(bytes, current_limits());
-  if (format && coefficients.format != *format) refuse_format(coefficients.format, *format);
+  const StoredImage image = read_image(bytes, current_limits());
+  if (format && image.header.format != *format) refuse_format(image.header.format, *format);
   return bytes_datum(bytes);
 }
 

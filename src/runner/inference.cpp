@@ -19,13 +19,13 @@ using Microseconds = std::chrono::duration<float, std::micro>;
 constexpr std::size_t kMaxBatchFloats = std::size_t{16} << 20;
 constexpr std::size_t kMaxBatchImages = 256;
 
-// An item on its way to a tensor: coefficients, or pixels for an RGB model.
-using Decoded = std::variant<Coefficients, Picture>;
+// An item on its way to a tensor: a picture file's coefficients, a stored value, or pixels for an RGB model.
+using Decoded = std::variant<Coefficients, StoredImage, Picture>;
 
-void check_format(const Coefficients& value, const Format& wanted) {
-  if (value.format == wanted) return;
+void check_format(const StoredImage& value, const Format& wanted) {
+  if (value.header.format == wanted) return;
   throw Error(Fault::wrong_format,
-              "the value is of format " + to_string(value.format) + ", but the model reads " + to_string(wanted),
+              "the value is of format " + to_string(value.header.format) + ", but the model reads " + to_string(wanted),
               "Cast the value to icimage('" + to_string(wanted) + "').");
 }
 
@@ -38,7 +38,7 @@ Decoded decode(const InferItem& item, const ModelInput& input, const Limits& lim
     throw Error(Fault::wrong_format, "the value is an icimage, but the model reads " + to_string(input),
                 "Pass the JPEG file, or use a model for icimage values.");
   }
-  Coefficients value = read_value(item.bytes, limits);
+  StoredImage value = read_image(item.bytes, limits);
   check_format(value, input.format);
   return value;
 }
@@ -50,9 +50,12 @@ class Batch {
       : request_(request), model_(model), cores_(cores), interrupt_(interrupt) {}
 
   void add(const Decoded& item) {
-    if (auto* value = std::get_if<Coefficients>(&item)) {
-      Geometry geometry = value->geometry();
+    if (auto* value = std::get_if<StoredImage>(&item)) {
+      Geometry geometry = value->header.geometry();
       place_normalised(*value, request_.normalisation, next({geometry.tensor_height, geometry.tensor_width}));
+    } else if (auto* coefficients = std::get_if<Coefficients>(&item)) {
+      Geometry geometry = coefficients->geometry();
+      place_normalised(*coefficients, request_.normalisation, next({geometry.tensor_height, geometry.tensor_width}));
     } else {
       auto& picture = std::get<Picture>(item);
       int size = request_.input.rgb_size;
