@@ -14,8 +14,8 @@ namespace {
 // Past this many kept rows and columns a fast DCT of pixels takes less than the products with JPEG's coefficients.
 constexpr int kMaxRecombined = 32;
 
-// What decoders cut off at 0 and 255 is not linear. It counts in pictures of so few pixels, and where the quantizer's steps
-// are as large as only 16-bit tables have them.
+// What clip() lets pass counts in pictures of so few pixels, and where the quantizer's steps are as large as only 16-bit
+// tables have them.
 constexpr std::int64_t kMinPixels = 64 * 64 + 1;
 constexpr int kMaxStep = 255;
 
@@ -55,11 +55,19 @@ std::optional<Coefficients> recombine_sound_file(Bytes file, const Format& forma
   }
 }
 
+// A value that is larger than the limit could not be read back.
+void check_coded_size(const Format& format, const Limits& limits) {
+  if (std::int64_t{format.size} * format.size <= limits.max_pixels) return;
+  throw Error(Fault::limit_exceeded, "pictures of format " + to_string(format) + " have more pixels than the limit allows",
+              "Use a format of a smaller size, or raise imagecalc.max_pixels.");
+}
+
 }  // namespace
 
 Coefficients encode_file(Bytes file, const Format& format, const Limits& limits, const Interrupt& interrupt,
                          Orientation orientation) {
   check(format);
+  check_coded_size(format, limits);
   if (file_kind(file) != FileKind::jpeg) {
     return encode(read_picture(file, limits, interrupt, orientation), format, interrupt);
   }

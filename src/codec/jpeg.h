@@ -14,6 +14,9 @@ namespace jpeg {
 struct ReadSession;
 }
 
+// A block of samples, and its coefficients.
+inline constexpr int kJpegBlock = 8, kJpegArea = kJpegBlock * kJpegBlock;
+
 // How components with fewer samples than others get the missing ones: between their neighbours, as djpeg and PyTorch's
 // loaders do, or each sample again, as djpeg -nosmooth does. Only the latter is the same in JPEG's coefficients.
 enum class Upsampling { smooth, repeated };

@@ -98,6 +98,9 @@ std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality) {
   if ((picture.channels != 1 && picture.channels != 3) || samples == 0 || picture.samples.size() != samples) {
     throw Error(Fault::invalid_argument, "a picture's samples do not match its width, height and channels");
   }
+  if (picture.width > JPEG_MAX_DIMENSION || picture.height > JPEG_MAX_DIMENSION) {
+    throw Error(Fault::limit_exceeded, "a JPEG picture's edge may be at most 65500 pixels", "Make a PNG of it: ic_to_png(image).");
+  }
   return JpegWriter(picture, quality).write();
 }
 

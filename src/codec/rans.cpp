@@ -442,10 +442,12 @@ std::vector<std::uint64_t> costs(const Encoding& encoding, const Layout& layout)
 }
 
 // Tries every gain; a channel's contexts do not depend on the gains of the others, but for what escapes hide of its sizes.
-Encoding find_cheapest(const BytePlanes& planes, const Layout& layout, const std::vector<ChannelHead>& heads) {
+Encoding find_cheapest(const BytePlanes& planes, const Layout& layout, const std::vector<ChannelHead>& heads,
+                       const Interrupt& interrupt) {
   std::vector<ChannelHead> best = heads, tried = heads;
   std::vector<std::uint64_t> least = costs(find_encoding(planes, layout, heads), layout);
   for (int gain = 1; gain < static_cast<int>(std::size(kGains)); ++gain) {
+    interrupt.check();
     for (ChannelHead& head : tried) head.gain = gain;
     const std::vector<std::uint64_t> cost = costs(find_encoding(planes, layout, tried), layout);
     for (std::size_t c = 0; c < cost.size(); ++c) {
@@ -618,10 +620,11 @@ void check_end(const BitReader& reader, const std::vector<std::uint8_t>& raw, st
 
 }  // namespace
 
-void encode(const BytePlanes& planes, const Layout& layout, Effort effort, std::vector<std::uint8_t>& out) {
+void encode(const BytePlanes& planes, const Layout& layout, Effort effort, std::vector<std::uint8_t>& out,
+            const Interrupt& interrupt) {
   const std::vector<ChannelHead> chosen = choose_heads(planes, layout);
   const Encoding encoding =
-      effort == Effort::fast ? find_encoding(planes, layout, chosen) : find_cheapest(planes, layout, chosen);
+      effort == Effort::fast ? find_encoding(planes, layout, chosen) : find_cheapest(planes, layout, chosen, interrupt);
   const std::vector<std::uint8_t> raw_bytes = write_raw_bits(planes, encoding.symbols);
   const std::span<const std::uint8_t> raw = raw_bytes;
 

@@ -51,7 +51,8 @@ struct Layout {
 enum class Effort { fast, thorough };  // thorough: tries every gain; 1 to 3 % smaller at several times the time
 
 // planes: the differences where frequency (0,0) is predicted. Appends the payload.
-void encode(const BytePlanes& planes, const Layout& layout, Effort effort, std::vector<std::uint8_t>& out);
+void encode(const BytePlanes& planes, const Layout& layout, Effort effort, std::vector<std::uint8_t>& out,
+            const Interrupt& interrupt = {});
 
 // Throws Error(corrupt_value), before memory is asked for where the payload cannot hold so many coefficients.
 BytePlanes decode(Bytes payload, const Layout& layout);

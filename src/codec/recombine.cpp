@@ -16,8 +16,6 @@
 namespace imagecalc {
 namespace {
 
-constexpr int kJpegBlock = 8;
-
 // All that a dimension's matrix depends on.
 struct Axis {
   int source;  // the picture's samples
@@ -227,6 +225,12 @@ void recombine_component(const JpegComponent& component, const Operator& down, c
   }
 }
 
+// Also where a loop is cancelled.
+struct TrimAtEnd {
+  Scratch& scratch;
+  ~TrimAtEnd() { scratch.trim(); }
+};
+
 }  // namespace
 
 std::vector<float> recombine(std::span<const JpegComponent> components, int width, int height, const Format& format,
@@ -237,6 +241,7 @@ std::vector<float> recombine(std::span<const JpegComponent> components, int widt
   std::vector<float> coefficients(plane * components.size());
   float* out = coefficients.data();
   thread_local Scratch scratch;
+  const TrimAtEnd trim{scratch};
   for (const JpegComponent& component : components) {
     const auto down = find_operator(
         {height, component.repeat_down, coded_height, halves_rows(format.subsampling), format.block, format.kept});
@@ -245,7 +250,6 @@ std::vector<float> recombine(std::span<const JpegComponent> components, int widt
     recombine_component(component, *down, *across, format.kept, scratch, out, interrupt);
     out += plane;
   }
-  scratch.trim();
   return coefficients;
 }
 

@@ -3,8 +3,8 @@
 // JPEG's inverse DCT, the repetition of chroma samples, the cut at the picture's edge, scaling, subsampling, padding and our
 // DCT are all linear, and work on rows and columns apart. So what they do to one dimension is one matrix, made once for a
 // geometry: a row for each kept coefficient of each of our blocks, a column for each coefficient of the few JPEG blocks
-// below it. What is not linear is left out: the rounding to 8 bits after JPEG's inverse DCT and after its colour
-// conversion, and the cut of what then lies outside 0..255.
+// below it. What is not linear is left out, which is the rounding to 8 bits after JPEG's inverse DCT and after its colour
+// conversion, or done before (clip.h): the cut of what lies outside 0..255.
 #pragma once
 
 #include <span>

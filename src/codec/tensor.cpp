@@ -270,8 +270,10 @@ template <typename Integer>
 void place_integers(const StoredImage& image, const Scales& scales, Integer* out) {
   std::array<Affine, kTensorChannels> affine;
   for (int c = 0; c < kTensorChannels; ++c) {
-    if (!(scales[c] > 0)) throw Error(Fault::invalid_argument, "the scale of an integer tensor must be above 0");
     affine[c] = {static_cast<float>(image.header.format.quantizer) / scales[c], 0};
+    if (!(scales[c] > 0) || !std::isfinite(affine[c].factor)) {
+      throw Error(Fault::invalid_argument, "the scale of an integer tensor must be above 0");
+    }
   }
   place_planes(image.planes, image.header.channels, image.header.format, image.header.geometry(), affine, out);
 }

@@ -37,6 +37,8 @@ void check_sizes(const ValueHeader& header, const Limits& limits) {
   if (header.coded_width == 0 || header.coded_height == 0 || header.source_width == 0 || header.source_height == 0) {
     corrupt("its picture has no width or no height");
   }
+  constexpr std::uint32_t kMaxSource = std::numeric_limits<std::int32_t>::max();
+  if (header.source_width > kMaxSource || header.source_height > kMaxSource) corrupt("its picture is too large");
   const std::int64_t pixels = std::int64_t{header.coded_width} * header.coded_height;
   const std::uint32_t size = static_cast<std::uint32_t>(header.format.size);
   const std::uint32_t width = size > 0 ? size : header.source_width, height = size > 0 ? size : header.source_height;
@@ -88,13 +90,14 @@ rans::Layout layout_of(const Format& format, int channels, const Geometry& geome
   return {channels, format.kept, geometry.blocks_across, geometry.blocks_down};
 }
 
-std::vector<std::uint8_t> write_planes(const Coefficients& coefficients, const BytePlanes& planes, int level, Coder coder) {
+std::vector<std::uint8_t> write_planes(const Coefficients& coefficients, const BytePlanes& planes, int level, Coder coder,
+                                       const Interrupt& interrupt) {
   std::vector<std::uint8_t> value = write_header(coefficients, coder);
   if (coder == Coder::zstd) {
-    zstd::encode(planes, level, value);
+    zstd::encode(planes, level, value, interrupt);
   } else {
     const rans::Effort effort = level < kThoroughLevel ? rans::Effort::fast : rans::Effort::thorough;
-    rans::encode(planes, layout_of(coefficients.format, coefficients.channels, coefficients.geometry()), effort, value);
+    rans::encode(planes, layout_of(coefficients.format, coefficients.channels, coefficients.geometry()), effort, value, interrupt);
   }
   store(&value[kChecksumPlace], checksum(value), 4);
   return value;
@@ -112,17 +115,18 @@ BytePlanes difference_planes(const Coefficients& coefficients) {
 
 std::int64_t ValueHeader::value_count() const { return channels * triangle_size(format.kept) * geometry().blocks(); }
 
-std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, Coder coder) {
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, Coder coder,
+                                      const Interrupt& interrupt) {
   check_arguments(coefficients, compression_level);
-  return write_planes(coefficients, difference_planes(coefficients), compression_level, coder);
+  return write_planes(coefficients, difference_planes(coefficients), compression_level, coder, interrupt);
 }
 
-std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level) {
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, const Interrupt& interrupt) {
   check_arguments(coefficients, compression_level);
   const BytePlanes planes = difference_planes(coefficients);
-  std::vector<std::uint8_t> value = write_planes(coefficients, planes, compression_level, Coder::rans);
-  if (compression_level >= kZstdLevel) {
-    std::vector<std::uint8_t> other = write_planes(coefficients, planes, compression_level, Coder::zstd);
+  std::vector<std::uint8_t> value = write_planes(coefficients, planes, compression_level, Coder::rans, interrupt);
+  if (compression_level >= kZstdLevel && zstd::can_encode(planes)) {
+    std::vector<std::uint8_t> other = write_planes(coefficients, planes, compression_level, Coder::zstd, interrupt);
     if (other.size() < value.size()) return other;
   }
   return value;

@@ -41,18 +41,19 @@ struct ValueHeader {
   std::int64_t value_count() const;
 };
 
-// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd
-// at that level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a
-// lot.
+// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd at
+// that level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a lot.
+// Up to 9 the same coefficients give the same bytes everywhere; from 10 on also only with the same version of libzstd.
 inline constexpr int kDefaultCompressionLevel = 3, kMinCompressionLevel = 1, kMaxCompressionLevel = 19;
 
-std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level);
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, const Interrupt& interrupt = {});
 
 enum class Coder : std::uint8_t { zstd = 0, rans = 1 };
 inline constexpr std::array kCoders = {Coder::zstd, Coder::rans};
 
 // With one coder only, for measurements and tests.
-std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, Coder coder);
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, Coder coder,
+                                      const Interrupt& interrupt = {});
 
 // What a coder codes: the coefficients, frequency (0,0) as differences.
 BytePlanes difference_planes(const Coefficients& coefficients);

@@ -14,6 +14,9 @@ namespace imagecalc::zstd {
 namespace {
 
 constexpr std::size_t kLargeSize = sizeof(std::int32_t);
+constexpr std::size_t kPiece = 1 << 20;  // bytes between two looks at the interrupt
+
+std::size_t most_large(std::size_t size) { return size / 16 + 16; }
 
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -28,6 +31,7 @@ void require(std::size_t result) {
 ZSTD_CCtx* compressor(int level) {
   thread_local std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
   if (!context) throw std::bad_alloc();
+  require(ZSTD_CCtx_reset(context.get(), ZSTD_reset_session_and_parameters));
   require(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level));
   require(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_format, ZSTD_f_zstd1_magicless));
   require(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, 0));
@@ -70,9 +74,9 @@ std::int32_t load_value(const std::uint8_t* at) {
 // bytes: the large values, one for each kLarge in the planes.
 void read_large(Bytes bytes, BytePlanes& planes) {
   const std::uint8_t* begin = planes.bytes();
-  if (bytes.size() != kLargeSize * static_cast<std::size_t>(std::count(begin, begin + planes.size(), BytePlanes::kLarge))) {
-    corrupt("its large coefficients do not match");
-  }
+  const auto count = static_cast<std::size_t>(std::count(begin, begin + planes.size(), BytePlanes::kLarge));
+  if (bytes.size() != kLargeSize * count) corrupt("its large coefficients do not match");
+  planes.large.reserve(count);
   std::size_t place = 0;
   for (; !bytes.empty(); bytes = bytes.subspan(kLargeSize), ++place) {
     while (begin[place] != BytePlanes::kLarge) ++place;
@@ -83,22 +87,35 @@ void read_large(Bytes bytes, BytePlanes& planes) {
 
 }  // namespace
 
-void encode(const BytePlanes& planes, int level, std::vector<std::uint8_t>& out) {
+bool can_encode(const BytePlanes& planes) { return planes.large.size() <= most_large(planes.size()); }
+
+void encode(const BytePlanes& planes, int level, std::vector<std::uint8_t>& out, const Interrupt& interrupt) {
+  if (!can_encode(planes)) throw Error(Fault::invalid_argument, "too many coefficients are large for this coder");
   std::vector<std::uint8_t> bytes(planes.bytes(), planes.bytes() + planes.size());
   for (const BytePlanes::Large& large : planes.large) {
     for (int n = 0; n < 4; ++n) bytes.push_back(static_cast<std::uint8_t>(static_cast<std::uint32_t>(large.value) >> 8 * n));
   }
   const std::size_t begin = out.size();
   out.resize(begin + ZSTD_compressBound(bytes.size()));
-  const std::size_t size =
-      ZSTD_compress2(compressor(level), out.data() + begin, out.size() - begin, bytes.data(), bytes.size());
-  if (ZSTD_isError(size)) throw Error(Fault::internal, std::string("zstd failed: ") + ZSTD_getErrorName(size));
-  out.resize(begin + size);
+  ZSTD_CCtx* context = compressor(level);
+  require(ZSTD_CCtx_setPledgedSrcSize(context, bytes.size()));
+  ZSTD_outBuffer output{out.data() + begin, out.size() - begin, 0};
+  ZSTD_inBuffer input{bytes.data(), 0, 0};
+  std::size_t left = 1;
+  while (left != 0) {
+    interrupt.check();
+    input.size = std::min(bytes.size(), input.size + kPiece);
+    const ZSTD_EndDirective step = input.size == bytes.size() ? ZSTD_e_end : ZSTD_e_continue;
+    left = ZSTD_compressStream2(context, &output, &input, step);
+    if (ZSTD_isError(left)) throw Error(Fault::internal, std::string("zstd failed: ") + ZSTD_getErrorName(left));
+    if (step == ZSTD_e_continue) left = 1;
+  }
+  out.resize(begin + output.pos);
 }
 
 BytePlanes decode(Bytes payload, std::size_t size) {
   check_plausible(payload.size(), size);
-  const std::size_t capacity = size + size * kLargeSize;
+  const std::size_t capacity = size + most_large(size) * kLargeSize;
   const auto bytes = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
   const std::size_t used = decompress(payload, bytes.get(), capacity);
   if (used < size) corrupt("its payload is too short");

@@ -69,7 +69,7 @@ std::optional<std::vector<std::uint8_t>> load_file(const std::string& path, bool
 }
 
 std::vector<std::uint8_t> encode_value(Bytes file, const EncodeSettings& settings, const Interrupt& interrupt) {
-  std::vector<std::uint8_t> value = write_value(encode_coefficients(file, settings, interrupt), settings.level);
+  std::vector<std::uint8_t> value = write_value(encode_coefficients(file, settings, interrupt), settings.level, interrupt);
   if (value.size() > kMaxFieldSize) throw Error(Fault::limit_exceeded, "the encoded picture is larger than 1 GB");
   return value;
 }

@@ -1,6 +1,6 @@
 #include "edge/pipeline.h"
 
-#include <system_error>
+#include <exception>
 #include <utility>
 
 #include "edge/copy_stream.h"
@@ -14,7 +14,7 @@ Pipeline::Pipeline(FolderWalk& walk, const EncodeSettings& settings, int jobs)
     : settings_(settings), window_(kWindowPerThread * static_cast<std::size_t>(jobs)), walk_(walk) {
   try {
     for (int n = 0; n < jobs; ++n) threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {  // fewer threads do, too
+  } catch (const std::exception&) {  // fewer threads do, too
     if (threads_.empty()) throw;
   }
 }

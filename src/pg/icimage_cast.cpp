@@ -15,8 +15,9 @@ constexpr int kCastQuality = 90;  // of the JPEG that icimage -> bytea gives
 namespace imagecalc {
 
 std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format, Orientation orientation) {
-  const Coefficients coefficients = encode_file(file, format, current_limits(), BackendInterrupt(), orientation);
-  return write_value(coefficients, setting_compression_level);
+  const BackendInterrupt interrupt;
+  const Coefficients coefficients = encode_file(file, format, current_limits(), interrupt, orientation);
+  return write_value(coefficients, setting_compression_level, interrupt);
 }
 
 void refuse_format(const Format& have, const Format& want) {
@@ -55,7 +56,7 @@ IC_FUNCTION(icimage_coerce) {
     encoded.source_width = old.source_width;
     encoded.source_height = old.source_height;
   }
-  return bytes_datum(write_value(encoded, setting_compression_level));
+  return bytes_datum(write_value(encoded, setting_compression_level, interrupt));
 }
 
 namespace {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "codec/encode.h"
 #include "codec/value.h"
 #include "models.h"
 #include "pictures.h"
@@ -25,7 +26,7 @@ Blob jpeg_file() {
 }
 
 Blob value_of(const Blob& file, const Format& format) {
-  return write_value(encode(read_picture(file, Limits{}, kNever), format, kNever), 3);
+  return write_value(encode_file(file, format, Limits{}, kNever), 3);
 }
 
 InferRequest request_for(const Blob& model, const char* input) {

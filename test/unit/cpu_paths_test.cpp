@@ -6,9 +6,11 @@
 #include <cstring>
 #include <functional>
 
+#include "codec/encode.h"
 #include "codec/matrix.h"
 #include "codec/tensor.h"
 #include "codec/transform.h"
+#include "jpeg_files.h"
 #include "pictures.h"
 
 namespace imagecalc {
@@ -118,6 +120,19 @@ TEST_F(CpuPaths, Scale) {
       expect_same([&, to_width = width, to_height = height] {
         return bytes_of(scale(picture, Box{0, 0, picture.width, picture.height}, to_width, to_height).samples);
       }, "the scaled picture");
+    }
+  }
+}
+
+TEST_F(CpuPaths, JpegFiles) {
+  for (const test::Sampling sampling : {test::Sampling{1, 1}, {2, 2}, {4, 1}, {1, 4}, {3, 1}, {1, 3}, {4, 2}}) {
+    for (const int channels : {1, 3}) {
+      const auto file = test::compress(test::outlines(203, 117, channels), 30, sampling);
+      for (const char* text : {"1x1/b32/k32/q1", "4x4/b8/k5/q2@64"}) {
+        expect_same([&] {
+          return bytes_of(encode_file(file, parse_format(text), Limits{}, Interrupt{}).values);
+        }, "a JPEG file's " + std::string(text));
+      }
     }
   }
 }

@@ -57,6 +57,20 @@ inline std::vector<std::uint8_t> compress(const Picture& picture, int quality, S
   });
 }
 
+// Black outlines before saturated colours and white: coarsely quantized, its pixels overshoot 0..255 far and wide.
+inline Picture outlines(int width, int height, int channels) {
+  constexpr std::uint8_t kColours[][3] = {{20, 90, 255}, {255, 255, 255}, {255, 200, 10}, {240, 20, 30}};
+  Picture picture{width, height, channels, {}};
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const bool dark = (x + y / 3) % 11 < 2 || (2 * y + x) % 23 < 3;
+      const auto& colour = kColours[(x / 40 + y / 24) % 4];
+      for (int c = 0; c < channels; ++c) picture.samples.push_back(dark ? 0 : colour[channels == 1 ? 2 : c]);
+    }
+  }
+  return picture;
+}
+
 // As djpeg does it, with -nosmooth where not smooth; CMYK as it is. Nothing where libjpeg complains of the file.
 inline std::optional<Picture> decode_plainly(Bytes file, bool smooth) {
   struct Errors {

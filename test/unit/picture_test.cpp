@@ -58,7 +58,7 @@ TEST(PictureKind, OtherFilesAreRefused) {
 TEST(PictureKind, TheSamePixelsAreStoredTheSameWhateverTheFile) {
   const File jpeg = write_jpeg(test::photograph(), 75);
   const Picture pixels = read(jpeg);
-  const Format format = parse_format("1x1/b32/k6/q10@104");  // no power of two from any photograph: by pixels
+  const Format format = parse_format("1x1/b32/k6/q10@104");
   const Coefficients from_png = encode_file(write_png(pixels), format, Limits{}, Interrupt{});
   EXPECT_EQ(encode_file(lossless_webp(pixels), format, Limits{}, Interrupt{}).values, from_png.values);
   EXPECT_EQ(encode(pixels, format, Interrupt{}).values, from_png.values);

@@ -43,8 +43,11 @@ void expect_round_trip(const Coefficients& coefficients, int level = kDefaultCom
   EXPECT_EQ(read.source_height, coefficients.source_height);
   EXPECT_EQ(read.values, coefficients.values);
   EXPECT_EQ(write_value(read, level), value);
-  for (const Coder coder : kCoders) {
-    EXPECT_EQ(read_value(write_value(coefficients, level, coder), Limits{}).values, coefficients.values);
+  const std::size_t size = coefficients.values.size();
+  if (to_planes(coefficients.values.data(), size).large.size() > size / 16 + 16) {
+    EXPECT_EQ(test::fault_of([&] { write_value(coefficients, level, Coder::zstd); }), Fault::invalid_argument);
+  } else {
+    EXPECT_EQ(read_value(write_value(coefficients, level, Coder::zstd), Limits{}).values, coefficients.values);
   }
 }
 
@@ -221,6 +224,32 @@ TEST(Value, LargeCoefficientsOfZstdMustBeCanonical) {
   EXPECT_EQ(read_fault(with_payload(like, {255, 0, 200, 0, 0})), Fault::corrupt_value);
   EXPECT_EQ(read_fault(with_payload(like, {255, 0, 200, 0, 0, 0, 200, 0, 0, 0})), Fault::corrupt_value);
   EXPECT_EQ(read_fault(with_payload(like, {0, 0, 200, 0, 0, 0})), Fault::corrupt_value);
+}
+
+// So that a few bytes cannot ask for much memory.
+TEST(Value, ZstdHoldsFewLargeCoefficients) {
+  const Value like = write_value(make_coefficients("1x1/b8/k1/q50", 1, 256, 256), 3, Coder::zstd);  // of 1024 coefficients
+  for (const std::size_t count : {80u, 81u}) {
+    Value bytes(1024, 0);
+    std::fill_n(bytes.begin(), count, std::uint8_t{255});
+    for (std::size_t n = 0; n < count; ++n) bytes.insert(bytes.end(), {0, 0, 16, 0});
+    const Value value = with_payload(like, bytes);
+    if (count <= 1024 / 16 + 16) {
+      EXPECT_NO_THROW(read_value(value, Limits{}));
+    } else {
+      EXPECT_EQ(read_fault(value), Fault::corrupt_value);
+    }
+  }
+}
+
+TEST(Value, WritingCanBeCancelled) {
+  struct Always : Interrupt {
+    bool requested() const noexcept override { return true; }
+  };
+  const Coefficients coefficients = make_coefficients("1x1/b8/k8/q1", 3, 64, 64);
+  for (const int level : {4, 19}) {
+    EXPECT_EQ(test::fault_of([&] { write_value(coefficients, level, Always()); }), Fault::cancelled);
+  }
 }
 
 TEST(Value, SizesMustAgree) {
