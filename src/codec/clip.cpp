@@ -21,14 +21,14 @@ namespace {
 
 constexpr int kMaxRepeat = 4, kMaxBlocks = kMaxRepeat * kMaxRepeat, kMaxComponents = 3;
 constexpr float kLowest = -128, kHighest = 127;  // samples are less 128, as in coefficients
-constexpr float kSixteenth = 1.0f / 16;
+constexpr float kSixteenth = 1.0f / 16, kMostSixteenths = 32767;
 
 constexpr float kRedOfCr = 1.402f, kBlueOfCb = 1.772f, kGreenOfCb = -0.344136f, kGreenOfCr = -0.714136f;
 constexpr float kLumaOfRed = 0.299f, kLumaOfGreen = 0.587f, kLumaOfBlue = 0.114f;
 
-// A tile is cut where the mean of one of its colours and this part of luma's reach are further from 0 than kFar. Reach is what
-// the magnitudes of the block's other coefficients come to, where all add up in one sample. Photographs of skies fill the
-// range, so the whole reach of nearly half of their tiles goes beyond it, and hardly any samples do: signs seldom agree.
+// A tile is cut where the mean of one of its colours and this part of luma's reach are further from 0 than kFar. Reach is
+// what the magnitudes of the block's other coefficients come to, were they all to add up in one sample. They seldom do: the
+// whole of it would go beyond the range in nearly half of the tiles of photographs of skies, and samples hardly anywhere.
 constexpr float kPartOfReach = 0.25f, kFar = 140;
 
 // Reach is summed in integers, whose sums are the same in any order. No levels and steps make one too large.
@@ -153,8 +153,9 @@ void close(Block& block) {
   transpose(block.samples, rows);
   forward_down(rows);
   for (std::size_t n = 0; n < kJpegArea; n += hn::Lanes(Floats())) {
-    const auto value = hn::NearestInt(hn::Mul(load(rows + n), load(factors.data() + n)));
-    hn::StoreU(hn::DemoteTo(narrow, value), narrow, block.levels + n);
+    const Float value = hn::Mul(load(rows + n), load(factors.data() + n));
+    const auto bounded = hn::Min(hn::Max(value, hn::Set(Floats(), -kMostSixteenths)), hn::Set(Floats(), kMostSixteenths));
+    hn::StoreU(hn::DemoteTo(narrow, hn::NearestInt(bounded)), narrow, block.levels + n);
   }
 }
 

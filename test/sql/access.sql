@@ -98,6 +98,7 @@ FROM picture, ic_formats(NULL) AS f, ic_encode(file, format) AS v, ic_coefficien
 
 -- limits: a picture is refused before it is decoded
 SET imagecalc.max_pixels = 1535;
+SELECT ic_encode(:'rgb', '1x1/b8/k4/q20@8');
 SELECT ic_encode(:'rgb', '1x1/b8/k4/q20@64');
 SET imagecalc.max_pixels = 1536;
 SELECT ic_width(ic_encode(:'rgb', '1x1/b8/k4/q20@8'));
