@@ -402,23 +402,22 @@ int last_diagonal(const std::uint8_t* symbols, const Layout& layout) {
 }
 
 struct Encoding {
-  explicit Encoding(const BytePlanes& planes) : symbols(to_symbols(planes)), contexts(planes.size()) {}
+  explicit Encoding(BytePlanes all_symbols) : symbols(std::move(all_symbols)), contexts(symbols.size()) {}
 
   std::vector<ChannelHead> heads;
   BytePlanes symbols, contexts;
   std::vector<Run> runs;
 };
 
-Encoding find_encoding(const BytePlanes& planes, const Layout& layout, const std::vector<ChannelHead>& heads) {
-  Encoding encoding(planes);
+Encoding find_encoding(BytePlanes symbols, const Layout& layout, const std::vector<ChannelHead>& heads) {
+  Encoding encoding(std::move(symbols));
   encoding.heads = heads;
   HWY_DYNAMIC_DISPATCH(find_contexts)
   (layout, heads.data(), encoding.symbols.bytes(), encoding.contexts.bytes(), encoding.runs);
   return encoding;
 }
 
-std::vector<ChannelHead> choose_heads(const BytePlanes& planes, const Layout& layout) {
-  const BytePlanes symbols = to_symbols(planes);
+std::vector<ChannelHead> choose_heads(const BytePlanes& symbols, const Layout& layout) {
   std::vector<ChannelHead> heads;
   for (int c = 0; c < layout.channels; ++c) {
     const std::uint8_t* plane = symbols.bytes() + c * layout.channel_size();
@@ -445,18 +444,18 @@ std::vector<std::uint64_t> costs(const Encoding& encoding, const Layout& layout)
 Encoding find_cheapest(const BytePlanes& planes, const Layout& layout, const std::vector<ChannelHead>& heads,
                        const Interrupt& interrupt) {
   std::vector<ChannelHead> best = heads, tried = heads;
-  std::vector<std::uint64_t> least = costs(find_encoding(planes, layout, heads), layout);
+  std::vector<std::uint64_t> least = costs(find_encoding(to_symbols(planes), layout, heads), layout);
   for (int gain = 1; gain < static_cast<int>(std::size(kGains)); ++gain) {
     interrupt.check();
     for (ChannelHead& head : tried) head.gain = gain;
-    const std::vector<std::uint64_t> cost = costs(find_encoding(planes, layout, tried), layout);
+    const std::vector<std::uint64_t> cost = costs(find_encoding(to_symbols(planes), layout, tried), layout);
     for (std::size_t c = 0; c < cost.size(); ++c) {
       if (cost[c] >= least[c]) continue;
       least[c] = cost[c];
       best[c].gain = gain;
     }
   }
-  return find_encoding(planes, layout, best);
+  return find_encoding(to_symbols(planes), layout, best);
 }
 
 void put_raw_bits(std::uint32_t zigzag, int symbol, BitWriter& raw) {
@@ -622,9 +621,10 @@ void check_end(const BitReader& reader, const std::vector<std::uint8_t>& raw, st
 
 void encode(const BytePlanes& planes, const Layout& layout, Effort effort, std::vector<std::uint8_t>& out,
             const Interrupt& interrupt) {
-  const std::vector<ChannelHead> chosen = choose_heads(planes, layout);
-  const Encoding encoding =
-      effort == Effort::fast ? find_encoding(planes, layout, chosen) : find_cheapest(planes, layout, chosen, interrupt);
+  BytePlanes symbols = to_symbols(planes);
+  const std::vector<ChannelHead> chosen = choose_heads(symbols, layout);
+  const Encoding encoding = effort == Effort::fast ? find_encoding(std::move(symbols), layout, chosen)
+                                                   : find_cheapest(planes, layout, chosen, interrupt);
   const std::vector<std::uint8_t> raw_bytes = write_raw_bits(planes, encoding.symbols);
   const std::span<const std::uint8_t> raw = raw_bytes;
 
@@ -665,8 +665,8 @@ BytePlanes decode(Bytes payload, const Layout& layout) {
 }
 
 Contexts contexts_of(const BytePlanes& planes, const Layout& layout) {
-  const Encoding encoding = find_encoding(planes, layout, choose_heads(planes, layout));
-  const BytePlanes symbols = to_symbols(planes);
+  const BytePlanes symbols = to_symbols(planes);  // as they are before some become escapes
+  const Encoding encoding = find_encoding(to_symbols(planes), layout, choose_heads(symbols, layout));
   Contexts result;
   for (const Run& run : encoding.runs) {
     const std::uint8_t *own = symbols.bytes() + run.begin, *contexts = encoding.contexts.bytes() + run.begin;
