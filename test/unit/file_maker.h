@@ -1,6 +1,7 @@
 // Picture files put together chunk by chunk, so that tests can have kinds that no encoder at hand writes, and damage.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <zlib.h>
 
 #include <cstdint>
@@ -35,6 +36,27 @@ inline File big_endian(std::uint32_t value, int bytes = 4) {
 inline File little_endian(std::uint32_t value, int bytes = 4) {
   const File big = big_endian(value, bytes);
   return {big.rbegin(), big.rend()};
+}
+
+// ---- damage
+
+inline void expect_picture_or_error(Bytes file) {
+  try {
+    const Picture picture = read_picture(file, Limits{100'000, 10}, Interrupt{});
+    EXPECT_EQ(picture.samples.size(), std::size_t(picture.width) * picture.height * picture.channels);
+  } catch (const Error& error) {
+    EXPECT_NE(error.fault(), Fault::internal) << error.what();
+    EXPECT_NE(error.hint(), "") << error.what();
+  }
+}
+
+// With each of its bits in turn.
+inline void expect_picture_or_error_with_flipped_bits(File file) {
+  for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
+    file[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+    expect_picture_or_error(file);
+    file[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+  }
 }
 
 // ---- PNG
