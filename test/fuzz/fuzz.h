@@ -47,10 +47,10 @@ class StopAt final : public Interrupt {
   mutable std::size_t left_;
 };
 
-}  // namespace imagecalc::fuzz
+// A target defines what is done with an input ...
+void read(Input input);
 
-extern "C" {
-int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
-std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
-std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size, unsigned seed);
-}
+// ... and, where it says SEALED in CMakeLists.txt, how an input's lengths and checksums are made right again.
+void seal(std::span<std::uint8_t> input);
+
+}  // namespace imagecalc::fuzz

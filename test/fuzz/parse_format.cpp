@@ -28,14 +28,13 @@ void read_packed(std::uint32_t packed) {
 }
 
 }  // namespace
-}  // namespace imagecalc::fuzz
 
-int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  imagecalc::fuzz::read_text({reinterpret_cast<const char*>(data), size});
+void read(Input input) {
+  read_text({reinterpret_cast<const char*>(input.data()), input.size()});
   std::uint32_t packed = 0;
-  if (size == sizeof packed) {
-    std::memcpy(&packed, data, size);
-    imagecalc::fuzz::read_packed(packed);
-  }
-  return 0;
+  if (input.size() != sizeof packed) return;
+  std::memcpy(&packed, input.data(), sizeof packed);
+  read_packed(packed);
 }
+
+}  // namespace imagecalc::fuzz

@@ -12,6 +12,8 @@ Message decode_frame(Input frame) {
   return decode_body(header, frame.subspan(kFrameHeaderSize));
 }
 
+}  // namespace
+
 void read(Input frame) {
   if (frame.size() < kFrameHeaderSize) return;
   Message message;
@@ -20,23 +22,11 @@ void read(Input frame) {
   require(std::equal(written.begin(), written.end(), frame.begin(), frame.end()), "a message has one form");
 }
 
-// Sets the length, so that the fields behind it are reached.
+// The length.
 void seal(std::span<std::uint8_t> frame) {
   if (frame.size() < kFrameHeaderSize) return;
   const auto length = static_cast<std::uint32_t>(frame.size() - sizeof(std::uint32_t));
   std::memcpy(frame.data(), &length, sizeof length);
 }
 
-}  // namespace
 }  // namespace imagecalc::fuzz
-
-int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  imagecalc::fuzz::read({data, size});
-  return 0;
-}
-
-std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size, unsigned seed) {
-  size = LLVMFuzzerMutate(data, size, max_size);
-  if (seed % 16 != 0) imagecalc::fuzz::seal({data, size});
-  return size;
-}

@@ -1,13 +1,13 @@
 #include "seed_pictures.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string_view>
 
-#include <jpeglib.h>
 #include <spng.h>
 #include <webp/encode.h>
+
+#include "../unit/jpeg_files.h"
 
 namespace imagecalc::fuzz {
 namespace {
@@ -58,11 +58,6 @@ int input_channels(J_COLOR_SPACE stored) {
 }
 
 void set_parameters(jpeg_compress_struct& info, const JpegKind& kind) {
-  info.image_width = kind.width;
-  info.image_height = kind.height;
-  info.input_components = input_channels(kind.stored);
-  info.in_color_space = info.input_components == 1 ? JCS_GRAYSCALE : info.input_components == 3 ? JCS_RGB : JCS_CMYK;
-  jpeg_set_defaults(&info);
   jpeg_set_colorspace(&info, kind.stored);
   jpeg_set_quality(&info, 60, TRUE);
   info.comp_info[0].h_samp_factor = kind.across;
@@ -73,31 +68,20 @@ void set_parameters(jpeg_compress_struct& info, const JpegKind& kind) {
   if (kind.progressive) jpeg_simple_progression(&info);
 }
 
-// libjpeg's own handler ends the program at an error, as is right here.
+// The marker segment that holds EXIF comes right behind the file's first marker.
+void insert_exif(Bytes& jpeg) {
+  Bytes segment = {0xFF, 0xE1, 0, 0, 'E', 'x', 'i', 'f', 0, 0};
+  segment.insert(segment.end(), kExif.begin(), kExif.end());
+  segment[3] = static_cast<std::uint8_t>(segment.size() - 2);
+  jpeg.insert(jpeg.begin() + 2, segment.begin(), segment.end());
+}
+
 Bytes write(const JpegKind& kind) {
-  jpeg_compress_struct info;
-  jpeg_error_mgr errors;
-  info.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&info);
-  unsigned char* written = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&info, &written, &size);
-  set_parameters(info, kind);
-  jpeg_start_compress(&info, TRUE);
-  if (kind.exif) {
-    Bytes marker = {'E', 'x', 'i', 'f', 0, 0};
-    marker.insert(marker.end(), kExif.begin(), kExif.end());
-    jpeg_write_marker(&info, JPEG_APP0 + 1, marker.data(), static_cast<unsigned>(marker.size()));
-  }
-  Picture picture = drawn(kind.width, kind.height, info.input_components);
-  for (int y = 0; y < kind.height; ++y) {
-    JSAMPROW row = &picture.samples[std::size_t(y) * kind.width * picture.channels];
-    jpeg_write_scanlines(&info, &row, 1);
-  }
-  jpeg_finish_compress(&info);
-  jpeg_destroy_compress(&info);
-  Bytes file(written, written + size);
-  std::free(written);
+  const int channels = input_channels(kind.stored);
+  const J_COLOR_SPACE given = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
+  Bytes file = test::compress(drawn(kind.width, kind.height, channels), given,
+                              [&](j_compress_ptr info) { set_parameters(*info, kind); });
+  if (kind.exif) insert_exif(file);
   return file;
 }
 

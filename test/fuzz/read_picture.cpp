@@ -1,6 +1,4 @@
 // Picture files of any kind: to pixels, and to stored coefficients.
-#pragma once
-
 #include <iterator>
 
 #include "codec/encode.h"
@@ -8,11 +6,12 @@
 #include "fuzz.h"
 
 namespace imagecalc::fuzz {
+namespace {
 
 // Small, so that many files are tried; a header may claim anything all the same.
-inline constexpr Limits kLimits{.max_pixels = 1 << 16, .max_scans = 20};
+constexpr Limits kLimits{.max_pixels = 1 << 16, .max_scans = 20};
 
-inline void expect_whole(const Picture& picture) {
+void expect_whole(const Picture& picture) {
   require(picture.channels == 1 || picture.channels == 3, "a picture is gray or RGB");
   require(picture.width > 0 && picture.height > 0, "a picture has pixels");
   const std::int64_t pixels = std::int64_t{picture.width} * picture.height;
@@ -21,19 +20,21 @@ inline void expect_whole(const Picture& picture) {
 }
 
 // Native and scaled, whole blocks and parts of one; a file's length says which is tried.
-inline Format some_format(std::size_t number) {
+Format some_format(std::size_t number) {
   static const Format kFormats[] = {parse_format("1x1/b8/k3/q20"), parse_format("4x4/b16/k8/q5@8"),
                                     parse_format("2x2r/b32/k32/q1@16"), parse_format("2x2c/b256/k4/q50@24")};
   return kFormats[number % std::size(kFormats)];
 }
 
-inline void expect_storable(const Coefficients& coefficients) {
+void expect_storable(const Coefficients& coefficients) {
   const Coefficients stored = read_value(write_value(coefficients, 1), Limits{});
   require(stored.values == coefficients.values, "what was encoded is written and read the same");
 }
 
+}  // namespace
+
 // A file is read to a picture and encoded, or refused; being told to stop in between leaves nothing behind.
-inline void read(Input file) {
+void read(Input file) {
   constexpr Fault kDamaged = Fault::bad_picture, kUnknown = Fault::unsupported_picture, kTooLarge = Fault::limit_exceeded;
   Picture picture;
   const bool is_read = attempt({kDamaged, kUnknown, kTooLarge}, [&] { picture = read_picture(file, kLimits, Interrupt{}); });

@@ -1,7 +1,7 @@
-// PNG files. Most mutants get checksums that are right, so that what lies behind them is reached.
+// PNG files.
 #include <zlib.h>
 
-#include "read_picture.h"
+#include "fuzz.h"
 
 namespace imagecalc::fuzz {
 namespace {
@@ -16,7 +16,9 @@ void store(std::uint8_t* at, unsigned long value) {
   for (int n = 0; n < 4; ++n) at[n] = static_cast<std::uint8_t>(value >> 8 * (3 - n));
 }
 
-// A chunk is its length, its name, its content and their checksum.
+}  // namespace
+
+// The checksums: a chunk is its length, its name, its content and their checksum.
 void seal(std::span<std::uint8_t> file) {
   if (file.size() < kSignatureSize) return;
   file = file.subspan(kSignatureSize);
@@ -29,16 +31,4 @@ void seal(std::span<std::uint8_t> file) {
   }
 }
 
-}  // namespace
 }  // namespace imagecalc::fuzz
-
-int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  imagecalc::fuzz::read({data, size});
-  return 0;
-}
-
-std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size, unsigned seed) {
-  size = LLVMFuzzerMutate(data, size, max_size);
-  if (seed % 16 != 0) imagecalc::fuzz::seal({data, size});
-  return size;
-}
