@@ -179,8 +179,8 @@ void print_times(const PictureSet& set, const Arguments& arguments) {
   measure(tasks, files.size(), arguments.rounds);
 
   std::printf("\nCPU microseconds a picture, one thread: median (least..greatest) of %d interleaved rounds over %zu "
-              "pictures. libjpeg-turbo, handle reused, decodes the JPEG to 8-bit RGB in %s us (in %s with its fast settings). "
-              "Decoding is to the float32 tensor; encoding includes compressing.\n\n",
+              "pictures. libjpeg-turbo, handle reused, decodes the JPEG to 8-bit RGB in %s us (in %s with its fast "
+              "settings). Decoding is to the float32 tensor; encoding includes compressing.\n\n",
               arguments.rounds, files.size(), to_text(spread(tasks[0].us)).c_str(), to_text(spread(tasks[1].us)).c_str());
   std::printf("| tensor | decode | JPEG decode / decode | encode from RGB | encode from JPEG "
               "| JPEG decode / encode from JPEG |\n|---|---|---|---|---|---|\n");

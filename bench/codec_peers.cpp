@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "codec/planes.h"
+
 namespace imagecalc::bench {
 namespace {
 
@@ -32,10 +34,6 @@ std::size_t deflated_size(const std::vector<std::uint8_t>& head, const std::vect
   const std::size_t size = stream.total_out;
   deflateEnd(&stream);
   return size;
-}
-
-std::uint32_t zigzag(std::int32_t value) {
-  return static_cast<std::uint32_t>(value) << 1 ^ static_cast<std::uint32_t>(value >> 31);
 }
 
 double entropy_bits(const std::vector<std::int64_t>& counts) {
@@ -88,7 +86,7 @@ void EntropyBound::add(const Coefficients& coefficients) {
   const std::int32_t* next = coefficients.values.data();
   for (std::size_t plane = 0; plane < planes; ++plane) {
     for (std::size_t n = 0; n < blocks; ++n) {
-      const std::uint32_t symbol = zigzag(*next++);
+      const std::uint32_t symbol = to_zigzag(*next++);
       if (symbol >= counts_[plane].size()) counts_[plane].resize(symbol + 1);
       ++counts_[plane][symbol];
     }

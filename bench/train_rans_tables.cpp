@@ -68,18 +68,25 @@ void count(const Coefficients& coefficients, Counts& counts) {
   for (std::size_t n = 0; n < contexts.symbols.size(); ++n) counts[contexts.contexts[n]][contexts.symbols[n]] += weight;
 }
 
-// A context that was hardly met takes what its neighbours have seen.
-std::array<double, rans::kSymbols> smoothed(const Counts& counts, int context) {
-  constexpr double kEnough = 1.0, kNeighbour = 0.1;
-  std::array<double, rans::kSymbols> row = counts[context];
-  auto sum = [&] { return std::accumulate(row.begin(), row.end(), 0.0); };
-  for (int distance = 1; distance < rans::kContexts && sum() < kEnough; ++distance) {
-    for (const int other : {context - distance, context + distance}) {
-      if (other < 0 || other >= rans::kContexts) continue;
-      for (int symbol = 0; symbol < rans::kSymbols; ++symbol) row[symbol] += kNeighbour * counts[other][symbol];
-    }
+double sum_of(const std::array<double, rans::kSymbols>& row) { return std::accumulate(row.begin(), row.end(), 0.0); }
+
+// The row of a context that was met often, for one that expects coefficients `half_octaves` larger.
+std::array<double, rans::kSymbols> enlarged(const std::array<double, rans::kSymbols>& row, int half_octaves) {
+  std::array<double, rans::kSymbols> larger{};
+  for (int symbol = 0; symbol < rans::kSymbols; ++symbol) {
+    const int to = symbol > rans::kEscape ? std::min(symbol + half_octaves, rans::kSymbols - 1) : symbol;
+    larger[to] += row[symbol];
   }
-  const double total = sum();
+  return larger;
+}
+
+// A context that was hardly met follows from the one below it.
+std::array<double, rans::kSymbols> smoothed(const Counts& counts, int context) {
+  constexpr double kEnough = 1.0;
+  int met = context;
+  while (met > 0 && sum_of(counts[met]) < kEnough) --met;
+  std::array<double, rans::kSymbols> row = enlarged(counts[met], context - met);
+  const double total = sum_of(row);
   for (double& probability : row) probability /= total;
   return row;
 }
@@ -106,7 +113,9 @@ std::array<int, rans::kSymbols> to_frequencies(const std::array<double, rans::kS
 void print(const Counts& counts) {
   for (int context = 0; context < rans::kContexts; ++context) {
     const auto frequencies = to_frequencies(smoothed(counts, context));
-    for (int symbol = 0; symbol < rans::kSymbols; ++symbol) std::printf("%s%d", symbol ? ", " : "{", frequencies[symbol]);
+    for (int symbol = 0; symbol < rans::kSymbols; ++symbol) {
+      std::printf("%s%d", symbol == 0 ? "{" : symbol == rans::kEscape + 1 ? ",\n " : ", ", frequencies[symbol]);
+    }
     std::printf("},\n");
   }
 }

@@ -35,24 +35,25 @@ class BitReader {
 
   // count: 0..32.
   std::uint32_t take(int count) {
-    while (used_ < count) {
-      const std::uint64_t byte = next_ < bytes_.size() ? bytes_[next_] : 0;
-      ++next_;
-      pending_ |= byte << used_;
-      used_ += 8;
-    }
+    if (used_ < count) refill();
     const std::uint32_t value = static_cast<std::uint32_t>(pending_ & ((std::uint64_t{1} << count) - 1));
     pending_ >>= count;
     used_ -= count;
     return value;
   }
 
-  bool exhausted() const { return next_ > bytes_.size(); }
+  bool exhausted() const { return bytes_read() > bytes_.size(); }
   // Bytes begun so far, and whether the rest of the last one is zeros.
-  std::size_t bytes_read() const { return next_; }
-  bool rest_is_zero() const { return pending_ == 0; }
+  std::size_t bytes_read() const { return next_ - used_ / 8; }
+  bool rest_is_zero() const { return (pending_ & ((1u << used_ % 8) - 1)) == 0; }
 
  private:
+  void refill() {
+    for (const int until = used_ + 32; used_ < until; used_ += 8, ++next_) {
+      pending_ |= std::uint64_t{next_ < bytes_.size() ? bytes_[next_] : std::uint8_t{0}} << used_;
+    }
+  }
+
   Bytes bytes_;
   std::size_t next_ = 0;
   std::uint64_t pending_ = 0;

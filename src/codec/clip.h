@@ -11,9 +11,13 @@
 
 namespace imagecalc {
 
-// Of gray, or Y, Cb and Cr; done once, in place: see JpegComponent::in_sixteenths. Where little is cut, blocks stay as they
-// are, and chroma samples that pixels share take the mean of what these change by. So it is not exact: 1101 photographs of
-// the weather differ from their decoded pixels by 1.47 grey levels rms at most, 2.48 without it; 7 blocks in 100 are taken.
-void clip(std::span<JpegComponent> components, const Interrupt& interrupt);
+// Of gray, or Y, Cb and Cr; done once, in place: see JpegComponent::in_sixteenths. Where next to nothing is cut, blocks stay
+// as they are. Chroma samples that pixels share take the mean of what these change by; the result is what that leaves
+// undone, root mean square over all samples.
+//
+// Blocks are chosen by their mean and their deviation from it, so it is close but not exact: 1101 photographs of the
+// weather, 6 of which encode_file() decodes for what is left undone, stay within 1.01 grey levels rms of their decoded
+// pixels, and within 2.48 without it; but a block can be made in which a few samples far outside are overlooked.
+float clip(std::span<JpegComponent> components, const Interrupt& interrupt);
 
 }  // namespace imagecalc

@@ -19,6 +19,10 @@ constexpr int kMaxRecombined = 32;
 constexpr std::int64_t kMinPixels = 64 * 64 + 1;
 constexpr int kMaxStep = 255;
 
+// What clip() may leave undone, of the 1.5 grey levels that both ways may differ by; memory for pictures of common sizes.
+constexpr float kMaxUndone = 1;
+constexpr std::int64_t kMaxMemory = std::int64_t{256} << 20;
+
 bool is_coarse(const JpegComponent& component) {
   return *std::max_element(component.steps.begin(), component.steps.end()) > kMaxStep;
 }
@@ -28,17 +32,12 @@ std::optional<Coefficients> recombine_file(Bytes file, const Format& format, con
                                            const Interrupt& interrupt) {
   JpegFile jpeg(file, limits, interrupt);
   if (!jpeg.has_jfif_planes() || std::int64_t{jpeg.width()} * jpeg.height() < kMinPixels) return std::nullopt;
+  if (recombine_memory(jpeg.width(), jpeg.height(), format) > kMaxMemory) return std::nullopt;
   auto components = jpeg.read_coefficients();
   if (!components || std::any_of(components->begin(), components->end(), is_coarse)) return std::nullopt;
-  clip(*components, interrupt);
+  if (clip(*components, interrupt) > kMaxUndone) return std::nullopt;
   const std::vector<float> coefficients = recombine(*components, jpeg.width(), jpeg.height(), format, interrupt);
-  Coefficients result;
-  result.format = format;
-  result.channels = static_cast<int>(components->size());
-  result.coded_width = format.size > 0 ? format.size : jpeg.width();
-  result.coded_height = format.size > 0 ? format.size : jpeg.height();
-  result.source_width = static_cast<std::uint32_t>(jpeg.width());
-  result.source_height = static_cast<std::uint32_t>(jpeg.height());
+  Coefficients result = describe(format, static_cast<int>(components->size()), jpeg.width(), jpeg.height());
   result.values.resize(coefficients.size());
   quantize(coefficients.data(), coefficients.size(), format.quantizer, result.values.data());
   return result;
@@ -55,14 +54,13 @@ std::optional<Coefficients> recombine_sound_file(Bytes file, const Format& forma
   }
 }
 
-// A value that is larger than the limit could not be read back.
+}  // namespace
+
 void check_coded_size(const Format& format, const Limits& limits) {
   if (std::int64_t{format.size} * format.size <= limits.max_pixels) return;
   throw Error(Fault::limit_exceeded, "pictures of format " + to_string(format) + " have more pixels than the limit allows",
               "Use a format of a smaller size, or raise imagecalc.max_pixels.");
 }
-
-}  // namespace
 
 Coefficients encode_file(Bytes file, const Format& format, const Limits& limits, const Interrupt& interrupt,
                          Orientation orientation) {

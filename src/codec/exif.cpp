@@ -12,14 +12,6 @@ namespace {
 
 constexpr std::string_view kExifPrefix("Exif\0\0", 6);
 
-bool starts_with(Bytes bytes, std::string_view text) {
-  if (bytes.size() < text.size()) return false;
-  for (std::size_t n = 0; n < text.size(); ++n) {
-    if (bytes[n] != static_cast<std::uint8_t>(text[n])) return false;
-  }
-  return true;
-}
-
 // ---- where EXIF lies in a file; nothing where it does not
 
 // The first APP1 segment that is EXIF, before the first scan.
@@ -34,7 +26,7 @@ Bytes find_in_jpeg(Bytes file) {
     const std::size_t length = std::size_t{rest[2]} << 8 | rest[3];
     if (marker == 0xDA || length < 2 || length > rest.size() - 2) break;
     const Bytes data = rest.subspan(4, length - 2);
-    if (marker == 0xE1 && starts_with(data, kExifPrefix)) return data;
+    if (marker == 0xE1 && has_at(data, 0, kExifPrefix)) return data;
     rest = rest.subspan(2 + length);
   }
   return {};
@@ -45,7 +37,7 @@ Bytes find_in_png(Bytes file) {
   for (Bytes rest = file.subspan(8); rest.size() >= kFrame;) {
     const std::size_t length = read_be32(rest, 0);
     if (length > rest.size() - kFrame) break;
-    if (starts_with(rest.subspan(4), "eXIf")) return rest.subspan(8, length);
+    if (has_at(rest, 4, "eXIf")) return rest.subspan(8, length);
     rest = rest.subspan(kFrame + length);
   }
   return {};
@@ -55,7 +47,7 @@ Bytes find_in_webp(Bytes file) {
   for (Bytes rest = file.subspan(12); rest.size() >= 8;) {
     const std::size_t length = read_le32(rest, 4), padded = length + length % 2;
     if (length > rest.size() - 8) break;
-    if (starts_with(rest, "EXIF")) return rest.subspan(8, length);
+    if (has_at(rest, 0, "EXIF")) return rest.subspan(8, length);
     if (padded > rest.size() - 8) break;
     rest = rest.subspan(8 + padded);
   }
@@ -95,10 +87,10 @@ class Tiff {
 };
 
 std::optional<Tiff> open_tiff(Bytes exif) {
-  if (starts_with(exif, kExifPrefix)) exif = exif.subspan(kExifPrefix.size());
+  if (has_at(exif, 0, kExifPrefix)) exif = exif.subspan(kExifPrefix.size());
   if (exif.size() < 8) return std::nullopt;
-  if (starts_with(exif, std::string_view("II*\0", 4))) return Tiff(exif, false);
-  if (starts_with(exif, std::string_view("MM\0*", 4))) return Tiff(exif, true);
+  if (has_at(exif, 0, std::string_view("II*\0", 4))) return Tiff(exif, false);
+  if (has_at(exif, 0, std::string_view("MM\0*", 4))) return Tiff(exif, true);
   return std::nullopt;
 }
 

@@ -25,9 +25,10 @@ enum class Upsampling { smooth, repeated };
 struct JpegComponent {
   int repeat_across, repeat_down;  // the columns and rows of the picture that one sample stands for
   int blocks_across, blocks_down;
-  std::array<std::uint16_t, 64> steps;  // of the quantizer: [vertical frequency][horizontal frequency], as in a block
-  std::int16_t* blocks;                 // a row of blocks after the other, 64 numbers each
-  std::size_t row_stride;               // from one row of blocks to the next, in numbers
+  // Of the quantizer: [vertical frequency][horizontal frequency], as in a block.
+  std::array<std::uint16_t, kJpegArea> steps;
+  std::int16_t* blocks;    // a row of blocks after the other, kJpegArea numbers each
+  std::size_t row_stride;  // from one row of blocks to the next, in numbers
   // For each of the blocks: whether clip() has left it in sixteenths, and not in steps. Empty: none is.
   std::vector<std::uint8_t> in_sixteenths;
 };

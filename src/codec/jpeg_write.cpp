@@ -16,6 +16,7 @@ struct WriteSession {
   jpeg_destination_mgr destination;
   const Picture* picture;
   int quality;
+  const Interrupt* interrupt;
   std::uint8_t* buffer;  // from malloc
   std::size_t capacity, size;
 };
@@ -60,6 +61,7 @@ void compress(WriteSession& session) {
   jpeg_start_compress(&info, TRUE);
   const std::size_t stride = std::size_t{info.image_width} * info.input_components;
   while (info.next_scanline < info.image_height) {
+    if (session.interrupt->requested()) give_up(session.errors, Fault::cancelled, "the operation was cancelled");
     JSAMPROW row = const_cast<JSAMPROW>(session.picture->samples.data() + stride * info.next_scanline);
     jpeg_write_scanlines(&info, &row, 1);
   }
@@ -68,11 +70,12 @@ void compress(WriteSession& session) {
 
 class JpegWriter {
  public:
-  JpegWriter(const Picture& picture, int quality) {
+  JpegWriter(const Picture& picture, int quality, const Interrupt& interrupt) {
     jpeg::prepare(session_.errors);
     session_.info.err = &session_.errors.base;
     session_.picture = &picture;
     session_.quality = quality;
+    session_.interrupt = &interrupt;
   }
   ~JpegWriter() {
     jpeg_destroy_compress(&session_.info);
@@ -92,16 +95,17 @@ class JpegWriter {
 
 }  // namespace
 
-std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality) {
-  if (quality < 1 || quality > 100) throw Error(Fault::invalid_argument, "JPEG quality must be between 1 and 100");
-  const std::size_t samples = std::size_t(picture.width) * picture.height * picture.channels;
-  if ((picture.channels != 1 && picture.channels != 3) || samples == 0 || picture.samples.size() != samples) {
-    throw Error(Fault::invalid_argument, "a picture's samples do not match its width, height and channels");
+std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality, const Interrupt& interrupt) {
+  if (quality < 1 || quality > 100) {
+    throw Error(Fault::invalid_argument, "JPEG quality " + std::to_string(quality) + " is out of range",
+                "Choose a quality from 1 to 100.");
   }
+  check_whole(picture);
   if (picture.width > JPEG_MAX_DIMENSION || picture.height > JPEG_MAX_DIMENSION) {
-    throw Error(Fault::limit_exceeded, "a JPEG picture's edge may be at most 65500 pixels", "Make a PNG of it: ic_to_png(image).");
+    throw Error(Fault::limit_exceeded, "a JPEG picture's edge may be at most 65500 pixels",
+                "Make a PNG of it: ic_to_png(image).");
   }
-  return JpegWriter(picture, quality).write();
+  return JpegWriter(picture, quality, interrupt).write();
 }
 
 }  // namespace imagecalc

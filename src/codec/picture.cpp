@@ -1,8 +1,6 @@
 // Which kind of file a picture is, told by its first bytes.
 #include "codec/picture.h"
 
-#include <algorithm>
-#include <string_view>
 #include <utility>
 
 #include "codec/exif.h"
@@ -11,12 +9,6 @@
 
 namespace imagecalc {
 namespace {
-
-bool has_at(Bytes file, std::size_t offset, std::string_view text) {
-  return file.size() >= offset + text.size() &&
-         std::equal(text.begin(), text.end(), file.begin() + static_cast<std::ptrdiff_t>(offset),
-                    [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; });
-}
 
 Picture read_as_stored(Bytes file, const Limits& limits, const Interrupt& interrupt) {
   switch (file_kind(file)) {
@@ -40,6 +32,13 @@ FileKind file_kind(Bytes file) {
   if (has_at(file, 0, "\x89PNG\r\n\x1A\n")) return FileKind::png;
   if (has_at(file, 0, "RIFF") && has_at(file, 8, "WEBP")) return FileKind::webp;
   return FileKind::unknown;
+}
+
+void check_whole(const Picture& picture) {
+  const std::size_t samples = std::size_t(picture.width) * picture.height * picture.channels;
+  if ((picture.channels != 1 && picture.channels != 3) || samples == 0 || picture.samples.size() != samples) {
+    throw Error(Fault::invalid_argument, "a picture's samples do not match its width, height and channels");
+  }
 }
 
 bool looks_like_picture(Bytes file) { return file_kind(file) != FileKind::unknown; }

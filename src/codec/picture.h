@@ -54,8 +54,8 @@ enum class Orientation { as_stored, upright };
 Picture read_picture(Bytes file, const Limits& limits, const Interrupt& interrupt,
                      Orientation orientation = Orientation::as_stored);
 
-// quality: 1..100.
-std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality);
+// quality: 1..100, else Error(invalid_argument).
+std::vector<std::uint8_t> write_jpeg(const Picture& picture, int quality, const Interrupt& interrupt = {});
 
 // Lossless.
 std::vector<std::uint8_t> write_png(const Picture& picture, const Interrupt& interrupt = {});
@@ -64,7 +64,10 @@ std::vector<std::uint8_t> write_png(const Picture& picture, const Interrupt& int
 // to width x height, in float, with no rounding between or after. A size that is already right is copied.
 Planes scale(const Picture& picture, const Box& box, int width, int height, const Interrupt& interrupt = {});
 
-// Throws Error(invalid_argument) unless the picture is whole and the box lies in it.
+// Throws Error(invalid_argument) unless the picture has samples, all of them, in 1 or 3 channels.
+void check_whole(const Picture& picture);
+
+// The same, and unless the box lies in it.
 void check_box(const Picture& picture, const Box& box);
 
 }  // namespace imagecalc

@@ -1,9 +1,17 @@
 #include "codec/planes.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace imagecalc {
+
+BytePlanes BytePlanes::copy() const {
+  BytePlanes same(size_);
+  std::memcpy(same.bytes(), bytes(), size_ + kSlack);
+  same.large = large;
+  return same;
+}
 
 BytePlanes to_planes(const std::int32_t* values, std::size_t size) {
   BytePlanes planes(size);
@@ -25,13 +33,15 @@ void to_values(const BytePlanes& planes, std::int32_t* values) {
 
 std::size_t find_byte(const std::uint8_t* bytes, std::size_t at, std::size_t size, unsigned least) {
   const std::uint64_t high_bits = (256 - least) * 0x0101010101010101u;
-  for (; at + sizeof(std::uint64_t) <= size; at += sizeof(std::uint64_t)) {
+  for (; at < size; at += sizeof(std::uint64_t)) {
     std::uint64_t eight;
     std::memcpy(&eight, bytes + at, sizeof eight);
-    if (eight & high_bits) break;
+    if (std::uint64_t found = eight & high_bits; found != 0) {
+      const int bits = std::endian::native == std::endian::little ? std::countr_zero(found) : std::countl_zero(found);
+      return std::min(size, at + bits / 8);
+    }
   }
-  while (at < size && bytes[at] < least) ++at;
-  return at;
+  return size;
 }
 
 std::size_t size_without_zeros(const std::uint8_t* bytes, std::size_t size) {

@@ -30,6 +30,8 @@ class BytePlanes {
   explicit BytePlanes(std::size_t size)
       : size_(size), bytes_(std::make_unique_for_overwrite<std::uint8_t[]>(size + kSlack)) {}
 
+  BytePlanes copy() const;
+
   std::size_t size() const { return size_; }
   std::uint8_t* bytes() { return bytes_.get(); }
   const std::uint8_t* bytes() const { return bytes_.get(); }
@@ -45,7 +47,8 @@ class BytePlanes {
 BytePlanes to_planes(const std::int32_t* values, std::size_t size);
 void to_values(const BytePlanes& planes, std::int32_t* values);
 
-// The next byte that is `least` or more, from `at` on, or size; least: a power of two.
+// The next byte that is `least` or more, from `at` on, or size; least: a power of two. kSlack bytes after the last may be
+// read.
 std::size_t find_byte(const std::uint8_t* bytes, std::size_t at, std::size_t size, unsigned least);
 
 // How many bytes there are up to the last one that is not 0.

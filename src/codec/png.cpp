@@ -240,12 +240,6 @@ Picture read_rows(spng_ctx* context, const spng_ihdr& header, const Interrupt& i
   return picture;
 }
 
-void check_writable(const Picture& picture) {
-  const std::size_t samples = std::size_t(picture.width) * picture.height * picture.channels;
-  if ((picture.channels != 1 && picture.channels != 3) || samples == 0 || picture.samples.size() != samples)
-    throw Error(Fault::invalid_argument, "a picture's samples do not match its width, height and channels");
-}
-
 void write_rows(spng_ctx* context, const Picture& picture, const Interrupt& interrupt) {
   check_write(spng_encode_image(context, nullptr, 0, SPNG_FMT_PNG, SPNG_ENCODE_PROGRESSIVE | SPNG_ENCODE_FINALIZE));
   const std::size_t stride = std::size_t(picture.width) * picture.channels;
@@ -271,7 +265,7 @@ Picture read_png(Bytes file, const Limits& limits, const Interrupt& interrupt) {
 }
 
 std::vector<std::uint8_t> write_png(const Picture& picture, const Interrupt& interrupt) {
-  check_writable(picture);
+  check_whole(picture);
   const Context context = make_context(SPNG_CTX_ENCODER);
   check_write(spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1));
   spng_ihdr header{};

@@ -13,8 +13,8 @@ std::int32_t sum(std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
 }
 
-// The lower of the two where north-west is not below either, the higher where it is not above either, else the plane through all
-// three: which is the middle one of west, north and west + north - north-west.
+// The lower of the two where north-west is not below either, the higher where it is not above either, else the plane through
+// all three: which is the middle one of west, north and west + north - north-west.
 std::int32_t median_edge(std::int32_t west, std::int32_t north, std::int32_t north_west) {
   const std::int64_t low = std::min(west, north), high = std::max(west, north);
   return static_cast<std::int32_t>(std::clamp(low + high - north_west, low, high));
@@ -41,10 +41,12 @@ void to_differences(std::int32_t* values, const Geometry& geometry) {
 }
 
 void from_differences(std::int32_t* values, const Geometry& geometry) {
-  for (int down = 0; down < geometry.blocks_down; ++down) {
-    for (int across = 0; across < geometry.blocks_across; ++across) {
-      std::int32_t& value = values[std::size_t(down) * geometry.blocks_across + across];
-      value = sum(value, predict(values, geometry.blocks_across, down, across));
+  std::int32_t* row = values;
+  for (int down = 0; down < geometry.blocks_down; ++down, row += geometry.blocks_across) {
+    const std::int32_t* north = row - (down == 0 ? 0 : geometry.blocks_across);
+    std::int32_t west = row[0] = sum(row[0], predict(values, geometry.blocks_across, down, 0));
+    for (int across = 1; across < geometry.blocks_across; ++across) {
+      west = row[across] = sum(row[across], down == 0 ? west : median_edge(west, north[across], north[across - 1]));
     }
   }
 }

@@ -57,7 +57,7 @@ constexpr std::uint16_t cost_of(std::uint32_t frequency) {
     log = log << 1 | static_cast<std::uint32_t>(mantissa >> 40);
     if (mantissa >> 40) mantissa >>= 1;
   }
-  return static_cast<std::uint16_t>(kProbabilityBits * 256 - log);
+  return static_cast<std::uint16_t>(kProbabilityBits * kCostOfABit - log);
 }
 
 std::array<std::array<std::uint16_t, kSymbols>, kContexts> make_cost_table() {

@@ -36,7 +36,8 @@ struct Range {
 };
 const std::array<std::array<Range, kSymbols>, kContexts>& encoding_table();
 
-// What a symbol costs in its context, in 256ths of a bit.
+// What a symbol costs in its context, without the raw bits that follow it.
+inline constexpr int kCostOfABit = 256;
 const std::array<std::array<std::uint16_t, kSymbols>, kContexts>& cost_table();
 
 // For each context, bit s is set where it holds the symbol s.

@@ -1,6 +1,9 @@
 // What read_picture chooses from, and what the readers share. JPEG has a header of its own.
 #pragma once
 
+#include <algorithm>
+#include <string_view>
+
 #include "codec/picture.h"
 
 namespace imagecalc {
@@ -10,6 +13,13 @@ Picture read_webp(Bytes file, const Limits& limits, const Interrupt& interrupt);
 
 inline constexpr const char* kDamagedHint = "The file is damaged; get it again from where it came.";
 inline constexpr const char* kTooLargeHint = "Use a smaller picture, or raise imagecalc.max_pixels.";
+
+// Whether this text stands at this place.
+inline bool has_at(Bytes bytes, std::size_t at, std::string_view text) {
+  const auto same = [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; };
+  return at <= bytes.size() && text.size() <= bytes.size() - at &&
+         std::equal(text.begin(), text.end(), bytes.subspan(at).begin(), same);
+}
 
 // An 8-bit sample with this alpha in front of white, rounded to nearest.
 inline std::uint8_t over_white(int sample, int alpha) {

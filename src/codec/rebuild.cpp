@@ -9,9 +9,10 @@ namespace {
 // Puts the missing rows and columns of a subsampled plane between their neighbours; the last one is repeated.
 // plane: row_length samples a row.
 void interpolate(const float* plane, const Geometry& geometry, std::size_t row_length, Subsampling subsampling, int width,
-                 int height, float* out) {
+                 int height, float* out, const Interrupt& interrupt) {
   const bool rows = halves_rows(subsampling), columns = halves_columns(subsampling);
   for (int y = 0; y < height; ++y) {
+    interrupt.check();
     const float* above = plane + (rows ? y / 2 : y) * row_length;
     const float* below = rows && y % 2 == 1 && y / 2 + 1 < geometry.plane_height ? above + row_length : above;
     if (!columns && above == below) {
@@ -102,28 +103,34 @@ Planes rebuild_planes(const Coefficients& coefficients, const Interrupt& interru
       inversion.invert_strip(coefficients.values.data() + c * channel + std::size_t(down) * geometry.blocks_across,
                              plane.data() + padded * format.block * down, interrupt);
     }
-    interpolate(plane.data(), geometry, padded, format.subsampling, planes.width, planes.height, planes.plane(c));
+    interpolate(plane.data(), geometry, padded, format.subsampling, planes.width, planes.height, planes.plane(c), interrupt);
   }
   return planes;
 }
 
 std::uint8_t to_sample(float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f) + 0.5f); }
 
-Picture to_picture(const Planes& planes) {
-  Picture picture{planes.width, planes.height, planes.channels, {}};
-  picture.samples.resize(planes.samples.size());
-  const std::size_t count = std::size_t(planes.width) * planes.height;
-  const float* y = planes.plane(0);
-  if (planes.channels == 1) {
-    std::transform(y, y + count, picture.samples.begin(), [](float value) { return to_sample(value + 128.0f); });
-    return picture;
-  }
-  const float *cb = planes.plane(1), *cr = planes.plane(2);
-  std::uint8_t* out = picture.samples.data();
-  for (std::size_t n = 0; n < count; ++n) {
+void to_rgb(const float* y, const float* cb, const float* cr, int count, std::uint8_t* out) {
+  for (int n = 0; n < count; ++n) {
     *out++ = to_sample(y[n] + 128.0f + 1.402f * cr[n]);
     *out++ = to_sample(y[n] + 128.0f - 0.344136286f * cb[n] - 0.714136286f * cr[n]);
     *out++ = to_sample(y[n] + 128.0f + 1.772f * cb[n]);
+  }
+}
+
+Picture to_picture(const Planes& planes, const Interrupt& interrupt) {
+  Picture picture{planes.width, planes.height, planes.channels, {}};
+  picture.samples.resize(planes.samples.size());
+  for (int row = 0; row < planes.height; ++row) {
+    interrupt.check();
+    const std::size_t begin = std::size_t(row) * planes.width;
+    const float* y = planes.plane(0) + begin;
+    std::uint8_t* out = picture.samples.data() + begin * planes.channels;
+    if (planes.channels == 1) {
+      std::transform(y, y + planes.width, out, [](float value) { return to_sample(value + 128.0f); });
+    } else {
+      to_rgb(y, planes.plane(1) + begin, planes.plane(2) + begin, planes.width, out);
+    }
   }
   return picture;
 }
@@ -131,7 +138,7 @@ Picture to_picture(const Planes& planes) {
 }  // namespace
 
 Picture rebuild(const Coefficients& coefficients, const Interrupt& interrupt) {
-  return to_picture(rebuild_planes(coefficients, interrupt));
+  return to_picture(rebuild_planes(coefficients, interrupt), interrupt);
 }
 
 }  // namespace imagecalc

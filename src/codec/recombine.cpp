@@ -7,8 +7,8 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <numbers>
 
+#include "codec/cosines.h"
 #include "codec/dequantize.h"
 #include "codec/filter.h"
 #include "codec/matrix.h"
@@ -47,20 +47,16 @@ struct Operator {
 
 // An orthonormal DCT's cosine: of pi (2 place + 1) frequency / 2 block.
 double cosine(int block, int frequency, int place) {
-  static const std::vector<double> turn = [] {
-    std::vector<double> values(4 * kMaxBlock);
-    for (std::size_t n = 0; n < values.size(); ++n) values[n] = std::cos(std::numbers::pi * n / (2 * kMaxBlock));
-    return values;
-  }();
-  const std::size_t step = turn.size() / (4 * std::size_t(block));
-  return std::sqrt((frequency == 0 ? 1.0 : 2.0) / block) * turn[std::size_t(2 * place + 1) * frequency * step % turn.size()];
+  const std::size_t step = circle().size() / (4 * std::size_t(block));
+  const std::size_t angle = std::size_t(2 * place + 1) * frequency * step % circle().size();
+  return std::sqrt((frequency == 0 ? 1.0 : 2.0) / block) * circle()[angle];
 }
 
 // How one of our blocks' samples come from the picture's.
 struct Footprint {
   int first, count;  // the component's samples below it, whole JPEG blocks
-  std::vector<float>
-      samples;  // for each of ours: the picture's first sample (counted from there), their count, their weights
+  // For each of ours: the picture's first sample, counted from there, the count of samples, and their weights.
+  std::vector<float> samples;
 };
 
 Footprint footprint(const Axis& axis, const Filter& filter, int block_index) {
@@ -93,9 +89,9 @@ void project(const Axis& axis, const Footprint& from, int frequency, std::vector
   }
 }
 
-std::array<double, kJpegBlock * kJpegBlock> make_jpeg_cosines() {
-  std::array<double, kJpegBlock * kJpegBlock> result;
-  for (int n = 0; n < kJpegBlock * kJpegBlock; ++n) result[n] = cosine(kJpegBlock, n / kJpegBlock, n % kJpegBlock);
+std::array<double, kJpegArea> make_jpeg_cosines() {
+  std::array<double, kJpegArea> result;
+  for (int n = 0; n < kJpegArea; ++n) result[n] = cosine(kJpegBlock, n / kJpegBlock, n % kJpegBlock);
   return result;
 }
 
@@ -184,7 +180,7 @@ float* reserve(std::vector<float>& values, std::size_t count) {
 void recombine_rows(const JpegComponent& component, const Operator& down, int kept, Scratch& scratch,
                     const Interrupt& interrupt) {
   const std::size_t width = std::size_t(component.blocks_across) * kJpegBlock, count = down.bands.size();
-  std::array<float, 64> steps;
+  std::array<float, kJpegArea> steps;
   std::copy(component.steps.begin(), component.steps.end(), steps.begin());
   float* rows = reserve(scratch.rows, count * kept * width);
   for (std::size_t n = 0; n < count; ++n) {
@@ -232,6 +228,17 @@ struct TrimAtEnd {
 };
 
 }  // namespace
+
+std::int64_t recombine_memory(int width, int height, const Format& format) {
+  const int coded_width = format.size > 0 ? format.size : width, coded_height = format.size > 0 ? format.size : height;
+  const std::int64_t bands = geometry(format, coded_width, coded_height).blocks_down;
+  const std::int64_t columns = std::int64_t{width} + kJpegBlock - 1;
+  // Of the picture's rows, those below a band: its own, a filter's beside them, and those to whole blocks.
+  const std::int64_t rows_below = std::int64_t{format.block} * (halves_rows(format.subsampling) ? 2 : 1) + 2;
+  const std::int64_t strip = std::min(rows_below * (height / coded_height + 1), std::int64_t{height}) + 2 * kJpegBlock;
+  const std::int64_t floats = (2 * bands * format.kept + strip) * columns + bands * format.kept * format.kept;
+  return floats * static_cast<std::int64_t>(sizeof(float));
+}
 
 std::vector<float> recombine(std::span<const JpegComponent> components, int width, int height, const Format& format,
                              const Interrupt& interrupt) {

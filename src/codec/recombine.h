@@ -7,6 +7,7 @@
 // conversion, or done before (clip.h): the cut of what lies outside 0..255.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -18,5 +19,8 @@ namespace imagecalc {
 // picture; the format's size scales it. A component is a plane as it is, minus 128: gray, or Y, Cb and Cr.
 std::vector<float> recombine(std::span<const JpegComponent> components, int width, int height, const Format& format,
                              const Interrupt& interrupt);
+
+// How many bytes recombine() takes beside its result, at most, for a component that has a sample for each pixel.
+std::int64_t recombine_memory(int width, int height, const Format& format);
 
 }  // namespace imagecalc

@@ -49,12 +49,7 @@ void scale_samples(const std::uint8_t* begin, std::size_t stride, const Box& box
 }  // namespace
 
 void check_box(const Picture& picture, const Box& box) {
-  if (picture.channels != 1 && picture.channels != 3) {
-    throw Error(Fault::invalid_argument, "a picture must have 1 or 3 channels, not " + std::to_string(picture.channels));
-  }
-  if (picture.samples.size() != std::size_t(picture.width) * picture.height * picture.channels) {
-    throw Error(Fault::invalid_argument, "a picture's samples do not match its width and height");
-  }
+  check_whole(picture);
   bool inside = box.left >= 0 && box.top >= 0 && box.width > 0 && box.height > 0 && box.width <= picture.width - box.left &&
                 box.height <= picture.height - box.top;
   if (!inside) throw Error(Fault::invalid_argument, "the box to scale must lie inside the picture");

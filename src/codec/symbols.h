@@ -3,9 +3,8 @@
 //
 //   0..15    z itself
 //   16       escape: 6 raw bits with the length n of z in bits, then its n bits
-//   17..44   half an octave each: symbol 17 + 2 (o - 4) + h holds the z whose highest bit is o (4..17) and whose next bit is
-//   h;
-//            the o - 1 bits below are raw
+//   17..44   half an octave each: symbol 17 + 2 (o - 4) + h holds the z whose highest bit is o (4..17) and whose next
+//            bit is h; the o - 1 bits below are raw
 //
 // A symbol that its context's table does not hold is written as an escape.
 #pragma once

@@ -54,9 +54,10 @@ void scatter(const ChannelView& view, std::uint8_t* grid) {
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// Frequencies j to j + 7 of eight blocks, block by block. A store reaches into the block after it, so a later frequency must
-// come before an earlier one, and a block before the next.
-void collect_group(const ChannelView& view, int i, int j, const std::uint8_t* plane, std::uint8_t* row) {
+// Frequencies j to j + 7 of eight blocks, block by block. place: the first one's in the planes, unless it lies outside the
+// triangle. A store reaches into the block after it, so a later frequency must come before an earlier one, and a block
+// before the next.
+void collect_group(const ChannelView& view, int i, int j, std::size_t place, std::uint8_t* row) {
   const hn::CappedTag<std::uint8_t, 16> d8;
   const hn::Half<decltype(d8)> half;
   const hn::Repartition<std::uint16_t, decltype(d8)> d16;
@@ -65,8 +66,8 @@ void collect_group(const ChannelView& view, int i, int j, const std::uint8_t* pl
   using V = hn::Vec<decltype(d8)>;
   auto load = [&](int n) HWY_ATTR {
     if (i + j + n >= view.diagonals) return hn::Zero(d8);
-    const V bytes = hn::ZeroExtendVector(d8, hn::LoadU(half, plane));
-    plane += std::size_t(i + j + n + 1) * blocks;
+    const V bytes = hn::ZeroExtendVector(d8, hn::LoadU(half, view.bytes + place));
+    place += std::size_t(i + j + n + 1) * blocks;
     return bytes;
   };
   V pairs[4], fours[4];
@@ -98,7 +99,7 @@ void collect(const ChannelView& view, std::uint8_t* grid) {
   const std::size_t width = static_cast<std::size_t>(view.geometry.tensor_width);
   const int across = view.geometry.blocks_across;
   for (int down = 0; down < view.geometry.blocks_down; ++down) {
-    const std::uint8_t* first = view.bytes + std::size_t(down) * across;
+    const std::size_t first = std::size_t(down) * across;
     for (int i = 0; i < view.kept; ++i, grid += width) {
       if (i >= view.diagonals) {
         std::fill_n(grid, width, std::uint8_t{0});
@@ -220,12 +221,12 @@ Integer convert(std::int32_t value, const Affine& affine, Integer) {
   return static_cast<Integer>(std::nearbyint(std::clamp(static_cast<float>(value) * affine.factor, lowest, highest)));
 }
 
-// Where the tensor has the coefficient that is at `place` of its channel.
-std::size_t tensor_place(std::size_t place, int kept, const Geometry& geometry) {
+// Where the tensor has the coefficient that is at `place` of its channel. diagonal: becomes the coefficient's, which it must
+// not be past.
+std::size_t tensor_place(std::size_t place, int kept, const Geometry& geometry, int& diagonal) {
   const std::size_t blocks = static_cast<std::size_t>(geometry.blocks()),
                     across = static_cast<std::size_t>(geometry.blocks_across);
   const std::size_t frequency = place / blocks, block = place % blocks;
-  int diagonal = 0;
   while (triangle_size(diagonal + 1) <= static_cast<std::int64_t>(frequency)) ++diagonal;
   const std::size_t i = frequency - static_cast<std::size_t>(triangle_size(diagonal)),
                     j = static_cast<std::size_t>(diagonal) - i;
@@ -251,9 +252,13 @@ void place_planes(const BytePlanes& planes, int channels, const Format& format, 
     if (c < channels) view.diagonals = count_diagonals(view.bytes, channel, geometry.blocks());
     place_channel(view, affine[c], out + area * c);
   }
+  std::size_t c = 0;
+  int diagonal = 0;
   for (const BytePlanes::Large& large : planes.large) {
-    const std::size_t c = large.place / channel;
-    out[area * c + tensor_place(large.place % channel, format.kept, geometry)] = convert(large.value, affine[c], Out{});
+    if (large.place / channel != c) diagonal = 0;
+    c = large.place / channel;
+    const std::size_t place = tensor_place(large.place % channel, format.kept, geometry, diagonal);
+    out[area * c + place] = convert(large.value, affine[c], Out{});
   }
 }
 
@@ -297,7 +302,8 @@ void place(const Coefficients& coefficients, float* out) { place_normalised(coef
 void place_scaled(const StoredImage& image, const Scales& scales, std::int8_t* out) { place_integers(image, scales, out); }
 void place_scaled(const StoredImage& image, const Scales& scales, std::int16_t* out) { place_integers(image, scales, out); }
 
-void read_batch(std::span<const Bytes> values, const Limits& limits, const Normalisation& normalisation, float* out) {
+void read_batch(std::span<const Bytes> values, const Limits& limits, const Normalisation& normalisation, float* out,
+                const Interrupt& interrupt) {
   if (values.empty()) return;
   const ValueHeader first = read_value_header(values.front(), limits);
   const Geometry geometry = first.geometry();
@@ -309,7 +315,7 @@ void read_batch(std::span<const Bytes> values, const Limits& limits, const Norma
       throw Error(Fault::wrong_format, "the images of a batch differ in format or size",
                   "Put images of one format and size together.");
     }
-    place_normalised(read_image(value, limits), normalisation, out);
+    place_normalised(read_image(value, limits, interrupt), normalisation, out);
     out += kTensorChannels * geometry.tensor_area();
   }
 }

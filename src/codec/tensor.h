@@ -22,7 +22,8 @@ void place_scaled(const StoredImage& image, const Scales& scales, std::int16_t* 
 
 // Reads and places a batch of values of one format and size, one after the other: out is [values][3][nH*k][nW*k]. A value of
 // another format or shape than the first is an Error(wrong_format); otherwise as read_image.
-void read_batch(std::span<const Bytes> values, const Limits& limits, const Normalisation& normalisation, float* out);
+void read_batch(std::span<const Bytes> values, const Limits& limits, const Normalisation& normalisation, float* out,
+                const Interrupt& interrupt = {});
 
 // RGB in 0..1, scaled to size x size, normalised: out is [3][size][size]. Gray is repeated.
 void place_rgb(const Picture& picture, const Box& box, int size, const Normalisation& normalisation, float* out);

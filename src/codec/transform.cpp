@@ -226,19 +226,24 @@ std::vector<float> transform(const Picture& picture, const Box& box, Subsampling
   return transform_rasters(rasters, picture.channels, box.width, box.height, subsampling, {block, kept, method}, interrupt);
 }
 
-Coefficients encode(const Picture& picture, const Box& box, const Format& format, const Interrupt& interrupt) {
-  check(format);
+Coefficients describe(const Format& format, int channels, int width, int height) {
   constexpr int kMaxEdge = 65535;
   Coefficients result;
   result.format = format;
-  result.channels = picture.channels;
-  result.coded_width = format.size > 0 ? format.size : box.width;
-  result.coded_height = format.size > 0 ? format.size : box.height;
-  result.source_width = static_cast<std::uint32_t>(box.width);
-  result.source_height = static_cast<std::uint32_t>(box.height);
+  result.channels = channels;
+  result.coded_width = format.size > 0 ? format.size : width;
+  result.coded_height = format.size > 0 ? format.size : height;
+  result.source_width = static_cast<std::uint32_t>(width);
+  result.source_height = static_cast<std::uint32_t>(height);
   if (result.coded_width > kMaxEdge || result.coded_height > kMaxEdge) {
     throw Error(Fault::limit_exceeded, "a picture's edge may be at most 65535 pixels", "Use a format with a size.");
   }
+  return result;
+}
+
+Coefficients encode(const Picture& picture, const Box& box, const Format& format, const Interrupt& interrupt) {
+  check(format);
+  Coefficients result = describe(format, picture.channels, box.width, box.height);
   const bool as_it_is = result.coded_width == box.width && result.coded_height == box.height;
   const std::vector<float> coefficients =
       as_it_is ? transform(picture, box, format.subsampling, format.block, format.kept, interrupt)

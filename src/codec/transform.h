@@ -38,6 +38,10 @@ std::vector<float> transform(const Picture& picture, const Box& box, Subsampling
 // coefficient / quantizer, rounded to nearest (ties to even). values: as many as coefficients.
 void quantize(const float* coefficients, std::size_t count, int quantizer, std::int32_t* values);
 
+// What is stored of a picture of this size, its values still to come. Throws Error(limit_exceeded) where an edge is longer
+// than a value can say.
+Coefficients describe(const Format& format, int channels, int width, int height);
+
 // Scales (where the format has a size), converts, transforms and quantizes.
 // box: the part of the picture to take; the whole of it for storage.
 Coefficients encode(const Picture& picture, const Box& box, const Format& format, const Interrupt& interrupt);

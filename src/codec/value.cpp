@@ -54,10 +54,11 @@ void check_sizes(const ValueHeader& header, const Limits& limits) {
 }
 
 Format read_format(const std::uint8_t* at) {
+  const std::uint32_t code = load(at, 4);
   try {
-    return unpack(load(at, 4));
-  } catch (const Error& error) {
-    corrupt(error.what());
+    return unpack(code);
+  } catch (const Error&) {
+    unknown("format code " + std::to_string(code));
   }
 }
 
@@ -97,7 +98,8 @@ std::vector<std::uint8_t> write_planes(const Coefficients& coefficients, const B
     zstd::encode(planes, level, value, interrupt);
   } else {
     const rans::Effort effort = level < kThoroughLevel ? rans::Effort::fast : rans::Effort::thorough;
-    rans::encode(planes, layout_of(coefficients.format, coefficients.channels, coefficients.geometry()), effort, value, interrupt);
+    const rans::Layout layout = layout_of(coefficients.format, coefficients.channels, coefficients.geometry());
+    rans::encode(planes, layout, effort, value, interrupt);
   }
   store(&value[kChecksumPlace], checksum(value), 4);
   return value;
@@ -135,8 +137,8 @@ std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int comp
 ValueHeader read_value_header(Bytes value, const Limits& limits) {
   if (value.size() < kValueHeaderSize) corrupt("it ends within its header");
   if (value[0] != kMagic) corrupt("it does not begin like one");
-  if (value[1] != kVersion) corrupt("its version " + std::to_string(value[1]) + " is unknown");
-  if (value[2] >= kCoders.size()) corrupt("its coder " + std::to_string(value[2]) + " is unknown");
+  if (value[1] != kVersion) unknown("version " + std::to_string(value[1]));
+  if (value[2] >= kCoders.size()) unknown("coder " + std::to_string(value[2]));
   if (value[3] != 1 && value[3] != 3) corrupt("it has " + std::to_string(value[3]) + " channels");
   ValueHeader header;
   header.channels = value[3];
@@ -149,20 +151,20 @@ ValueHeader read_value_header(Bytes value, const Limits& limits) {
   return header;
 }
 
-StoredImage read_image(Bytes value, const Limits& limits) {
+StoredImage read_image(Bytes value, const Limits& limits, const Interrupt& interrupt) {
   const ValueHeader header = read_value_header(value, limits);
   if (checksum(value) != load(&value[kChecksumPlace], 4)) corrupt("its checksum is wrong");
   const Bytes payload = value.subspan(kValueHeaderSize);
   const Geometry geometry = header.geometry();
   StoredImage image{header, value[2] == static_cast<std::uint8_t>(Coder::zstd)
-                                ? zstd::decode(payload, static_cast<std::size_t>(header.value_count()))
-                                : rans::decode(payload, layout_of(header.format, header.channels, geometry))};
+                                ? zstd::decode(payload, static_cast<std::size_t>(header.value_count()), interrupt)
+                                : rans::decode(payload, layout_of(header.format, header.channels, geometry), interrupt)};
   from_differences(image.planes, header.channels, geometry);
   return image;
 }
 
-Coefficients read_value(Bytes value, const Limits& limits) {
-  const StoredImage image = read_image(value, limits);
+Coefficients read_value(Bytes value, const Limits& limits, const Interrupt& interrupt) {
+  const StoredImage image = read_image(value, limits, interrupt);
   const ValueHeader& header = image.header;
   Coefficients result{header.format,
                       header.channels,

@@ -41,12 +41,13 @@ struct ValueHeader {
   std::int64_t value_count() const;
 };
 
-// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd at
-// that level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a lot.
-// Up to 9 the same coefficients give the same bytes everywhere; from 10 on also only with the same version of libzstd.
+// Effort, 1 to 19; the same coefficients come out. 1 to 3: one pass of rANS. 4 to 9: the best of its gains. 10 to 19: zstd
+// at that level as well, and the smaller one is kept; photographs gain little, drawings with much that repeats may gain a
+// lot. Up to 9 the same coefficients give the same bytes everywhere; from 10 on also only with the same version of libzstd.
 inline constexpr int kDefaultCompressionLevel = 3, kMinCompressionLevel = 1, kMaxCompressionLevel = 19;
 
-std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level, const Interrupt& interrupt = {});
+std::vector<std::uint8_t> write_value(const Coefficients& coefficients, int compression_level,
+                                      const Interrupt& interrupt = {});
 
 enum class Coder : std::uint8_t { zstd = 0, rans = 1 };
 inline constexpr std::array kCoders = {Coder::zstd, Coder::rans};
@@ -68,8 +69,8 @@ struct StoredImage {
   BytePlanes planes;
 };
 
-// Both read and check a whole value. Throw Error(corrupt_value), Error(limit_exceeded).
-StoredImage read_image(Bytes value, const Limits& limits);
-Coefficients read_value(Bytes value, const Limits& limits);
+// Both read and check a whole value. Throw Error(corrupt_value), Error(limit_exceeded), Error(cancelled).
+StoredImage read_image(Bytes value, const Limits& limits, const Interrupt& interrupt = {});
+Coefficients read_value(Bytes value, const Limits& limits, const Interrupt& interrupt = {});
 
 }  // namespace imagecalc

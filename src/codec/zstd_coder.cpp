@@ -14,7 +14,8 @@ namespace imagecalc::zstd {
 namespace {
 
 constexpr std::size_t kLargeSize = sizeof(std::int32_t);
-constexpr std::size_t kPiece = 1 << 20;  // bytes between two looks at the interrupt
+// Bytes between two looks at the interrupt; 4 bytes of a frame can hold 128 kB.
+constexpr std::size_t kPiece = 1 << 20, kCompressedPiece = 1 << 12;
 
 std::size_t most_large(std::size_t size) { return size / 16 + 16; }
 
@@ -51,13 +52,20 @@ ZSTD_DCtx* decompressor() {
 
 // Decompresses exactly one frame that fills the payload; returns how many bytes it held. The streaming call is used because
 // it tells where the frame ended; with a stable buffer it copies nothing.
-std::size_t decompress(Bytes payload, std::uint8_t* out, std::size_t capacity) {
-  ZSTD_inBuffer input{payload.data(), payload.size(), 0};
+std::size_t decompress(Bytes payload, std::uint8_t* out, std::size_t capacity, const Interrupt& interrupt) {
+  ZSTD_DCtx* context = decompressor();
+  ZSTD_inBuffer input{payload.data(), 0, 0};
   ZSTD_outBuffer output{out, capacity, 0};
-  const std::size_t left = ZSTD_decompressStream(decompressor(), &output, &input);
-  if (ZSTD_isError(left)) corrupt(std::string("its payload does not decompress: ") + ZSTD_getErrorName(left));
-  if (left != 0) corrupt("its payload is incomplete");
-  if (input.pos != input.size) corrupt("there are bytes after its payload");
+  std::size_t left = 1;
+  while (left != 0) {
+    interrupt.check();
+    if (input.pos == payload.size()) corrupt("its payload is incomplete");
+    input.size = std::min(payload.size(), input.size + kCompressedPiece);
+    left = ZSTD_decompressStream(context, &output, &input);
+    if (ZSTD_isError(left)) corrupt(std::string("its payload does not decompress: ") + ZSTD_getErrorName(left));
+    if (left != 0 && input.pos != input.size) corrupt("its payload holds too much");
+  }
+  if (input.pos != payload.size()) corrupt("there are bytes after its payload");
   return output.pos;
 }
 
@@ -113,11 +121,11 @@ void encode(const BytePlanes& planes, int level, std::vector<std::uint8_t>& out,
   out.resize(begin + output.pos);
 }
 
-BytePlanes decode(Bytes payload, std::size_t size) {
+BytePlanes decode(Bytes payload, std::size_t size, const Interrupt& interrupt) {
   check_plausible(payload.size(), size);
   const std::size_t capacity = size + most_large(size) * kLargeSize;
   const auto bytes = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
-  const std::size_t used = decompress(payload, bytes.get(), capacity);
+  const std::size_t used = decompress(payload, bytes.get(), capacity, interrupt);
   if (used < size) corrupt("its payload is too short");
   BytePlanes planes(size);
   std::copy_n(bytes.get(), size, planes.bytes());

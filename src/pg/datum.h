@@ -21,7 +21,8 @@ inline std::string_view text_view(const text* value) { return {VARDATA_ANY(value
 // palloc that throws instead of raising an ERROR, so that C++ may call it.
 inline void* allocate(std::size_t size) {
   if (!AllocSizeIsValid(size))
-    throw Error(Fault::limit_exceeded, "the result would take " + std::to_string(size) + " bytes, more than a value can hold");
+    throw Error(Fault::limit_exceeded,
+                "the result would take " + std::to_string(size) + " bytes, more than a value can hold");
   void* memory = palloc_extended(size, MCXT_ALLOC_NO_OOM);
   if (!memory) throw std::bad_alloc();
   return memory;

@@ -26,21 +26,38 @@ IC_FUNCTION(ic_width) { return Int32GetDatum(static_cast<int32>(stored_header(PG
 
 IC_FUNCTION(ic_height) { return Int32GetDatum(static_cast<int32>(stored_header(PG_GETARG_DATUM(0)).source_height)); }
 
+namespace {
+
+constexpr int kTensorChannels = 3;
+
+// Not every value fits: of one that drops nothing, an array holds 45 million pixels.
+void check_array_size(const ValueHeader& header) {
+  const std::int64_t elements = kTensorChannels * header.geometry().tensor_area();
+  if (elements <= static_cast<std::int64_t>(MaxArraySize)) return;
+  throw Error(Fault::limit_exceeded,
+              "the value has " + std::to_string(elements) + " coefficients, more than the " + std::to_string(MaxArraySize) +
+                  " that an array can hold",
+              "Cast it to a format that keeps fewer coefficients first.");
+}
+
+}  // namespace
+
 // real[3][nH*k][nW*k], dequantized, not normalised.
 IC_FUNCTION(ic_coefficients) {
   const struct varlena* value = PG_GETARG_VARLENA_PP(0);
-  const StoredImage image = read_image(varlena_bytes(value), current_limits());
+  check_array_size(read_value_header(varlena_bytes(value), current_limits()));
+  const StoredImage image = read_image(varlena_bytes(value), current_limits(), BackendInterrupt());
   const Geometry shape = image.header.geometry();
 
   constexpr int kDimensions = 3;
   const std::size_t header = ARR_OVERHEAD_NONULLS(kDimensions);
-  const std::size_t size = header + 3 * static_cast<std::size_t>(shape.tensor_area()) * sizeof(float);
+  const std::size_t size = header + kTensorChannels * static_cast<std::size_t>(shape.tensor_area()) * sizeof(float);
   auto* array = static_cast<ArrayType*>(allocate(size));
   std::memset(array, 0, header);
   SET_VARSIZE(array, size);
   array->ndim = kDimensions;
   array->elemtype = FLOAT4OID;
-  const int extents[kDimensions] = {3, shape.tensor_height, shape.tensor_width};
+  const int extents[kDimensions] = {kTensorChannels, shape.tensor_height, shape.tensor_width};
   for (int i = 0; i < kDimensions; ++i) {
     ARR_DIMS(array)[i] = extents[i];
     ARR_LBOUND(array)[i] = 1;

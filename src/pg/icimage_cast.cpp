@@ -49,8 +49,9 @@ IC_FUNCTION(icimage_coerce) {
   if (have == *format) return PointerGetDatum(value);
   if (!is_explicit) refuse_format(have, *format);
 
+  check_coded_size(*format, current_limits());
   const BackendInterrupt interrupt;
-  const Coefficients old = read_value(varlena_bytes(value), current_limits());
+  const Coefficients old = read_value(varlena_bytes(value), current_limits(), interrupt);
   Coefficients encoded = encode(rebuild(old, interrupt), *format, interrupt);
   if (format->size != 0) {  // a native-size value is its own source
     encoded.source_width = old.source_width;
@@ -62,10 +63,13 @@ IC_FUNCTION(icimage_coerce) {
 namespace {
 
 Picture picture_of(const struct varlena* value) {
-  return rebuild(read_value(varlena_bytes(value), current_limits()), BackendInterrupt());
+  const BackendInterrupt interrupt;
+  return rebuild(read_value(varlena_bytes(value), current_limits(), interrupt), interrupt);
 }
 
-Datum to_jpeg(const struct varlena* value, int quality) { return bytes_datum(write_jpeg(picture_of(value), quality)); }
+Datum to_jpeg(const struct varlena* value, int quality) {
+  return bytes_datum(write_jpeg(picture_of(value), quality, BackendInterrupt()));
+}
 
 }  // namespace
 
@@ -74,9 +78,6 @@ IC_FUNCTION(icimage_to_bytea) { return to_jpeg(PG_GETARG_VARLENA_PP(0), kCastQua
 IC_FUNCTION(ic_to_jpeg) {
   const struct varlena* value = PG_GETARG_VARLENA_PP(0);
   const int quality = PG_GETARG_INT32(1);
-  if (quality < 1 || quality > 100)
-    throw Error(Fault::invalid_argument, "JPEG quality " + std::to_string(quality) + " is out of range",
-                "Choose a quality from 1 to 100.");
   return to_jpeg(value, quality);
 }
 

@@ -50,7 +50,7 @@ Datum accept(Bytes bytes, int32 typmod) {
                   "into an icimage column.");
     return bytes_datum(file_to_value(bytes, *format));
   }
-  const StoredImage image = read_image(bytes, current_limits());
+  const StoredImage image = read_image(bytes, current_limits(), BackendInterrupt());
   if (format && image.header.format != *format) refuse_format(image.header.format, *format);
   return bytes_datum(bytes);
 }

@@ -116,6 +116,10 @@ RESET imagecalc.max_pixels;
 -- a value that claims it
 SELECT pg_temp.value_of(overlay(icimage_send(ic_encode(file, '1x1/b8/k4/q20')) PLACING '\x60ea60ea60ea000060ea0000' FROM 9))
 FROM picture WHERE name = 'rgb';
+-- a value of 6712 x 6712 with coder 0, all its coefficients 0: more of them than an array holds
+SELECT ic_coefficients(pg_temp.value_of(
+    '\x1c01000100041c00381a381a381a0000381a0000afbddb03' || '\x0058'::bytea ||
+    decode(repeat('02001000', 193), 'hex') || '\x23670500'));
 -- what is no picture, or a damaged one; the session lives on
 SELECT name, c.* FROM (VALUES (1, 'truncated PNG', substr(:'png'::bytea, 1, 50)), (2, 'empty', ''), (3, 'text', 'hello'),
                               (4, 'truncated', substr(:'rgb'::bytea, 1, 500)),

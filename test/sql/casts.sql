@@ -116,6 +116,12 @@ WITH value AS (SELECT :'rgb'::bytea::icimage('1x1/b8/k8/q1@64')::icimage('1x1/b8
 SELECT avg((a = b)::integer) > 0.9 AS mostly_equal, max(abs(a - b)) <= 20 AS never_more_than_a_step
 FROM value, unnest(ic_coefficients(twice), ic_coefficients(once)) AS coefficient(a, b);
 
+-- a value that the session would refuse to read is not made
+SET imagecalc.max_pixels = 1000000;
+SELECT ic_encode(:'rgb', '1x1/b8/k1/q50')::icimage('1x1/b8/k1/q50@8184');
+SELECT ic_format(ic_encode(:'rgb', '1x1/b8/k1/q50')::icimage('1x1/b8/k1/q50@1000'));
+RESET imagecalc.max_pixels;
+
 -- icimage -> bytea: only explicit, a JPEG file
 INSERT INTO images SELECT 9, jpeg, 'back' FROM converted WHERE id = 1;
 SELECT octet_length(jpeg) FROM converted WHERE id = 1;

@@ -146,6 +146,35 @@ TEST(Encode, LongWorkCanBeStopped) {
   EXPECT_EQ(test::fault_of([&] { rebuild(coefficients, test::Stop{}); }), Fault::cancelled);
 }
 
+// One row of blocks is all of this picture.
+TEST(Rebuild, AsksForEachRowWhetherToStop) {
+  struct Counter : Interrupt {
+    bool requested() const noexcept override { return ++count == 0; }
+    mutable int count = 0;
+  };
+  for (const int channels : {1, 3}) {
+    const Picture picture = test::drawn_picture(16, 200, channels);
+    const Counter counter;
+    rebuild(encode(picture, parse_format("1x1/b256/k1/q20"), Interrupt{}), counter);
+    EXPECT_GE(counter.count, 200 * (channels + 1));
+  }
+}
+
+TEST(Encode, DescribesWhatItStores) {
+  const Coefficients native = describe(parse_format("1x1/b8/k2/q20"), 1, 65535, 9);
+  EXPECT_EQ(native.channels, 1);
+  EXPECT_EQ(native.coded_width, 65535);
+  EXPECT_EQ(native.coded_height, 9);
+  const Coefficients scaled = describe(parse_format("1x1/b8/k2/q20@64"), 3, 70000, 9);
+  EXPECT_EQ(scaled.coded_width, 64);
+  EXPECT_EQ(scaled.coded_height, 64);
+  EXPECT_EQ(scaled.source_width, 70000u);
+  EXPECT_EQ(scaled.source_height, 9u);
+  for (const auto& [width, height] : {std::pair{65536, 9}, {9, 65536}}) {
+    EXPECT_EQ(test::fault_of([&] { describe(native.format, 3, width, height); }), Fault::limit_exceeded);
+  }
+}
+
 TEST(Tensor, NormalisesInsideTheTriangleOnly) {
   const Picture picture = test::drawn_picture(40, 24, 1);
   const Format format = parse_format("1x1/b8/k3/q20");

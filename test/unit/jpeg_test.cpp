@@ -227,6 +227,7 @@ TEST(Jpeg, CanBeStopped) {
   for (const File& file : {write_jpeg(picture, 75), progressive(picture)}) {
     EXPECT_EQ(test::fault_of([&] { read_jpeg(file, Limits{}, test::Stop{}); }), Fault::cancelled);
   }
+  EXPECT_EQ(test::fault_of([&] { write_jpeg(picture, 75, test::Stop{}); }), Fault::cancelled);
 }
 
 // What CMYK is taken for: each ink takes its share of the light away. Adobe's files hold the light that is left.

@@ -130,6 +130,9 @@ TEST(Rans, RoundTripsExtremes) {
 TEST(Rans, NothingCostsNextToNothing) {
   const Layout layout{3, 8, 64, 64};
   EXPECT_LT(encoded(std::vector<std::int32_t>(layout.size()), layout).size(), 200u);  // of 442 thousand coefficients
+  // Of 27648 coefficients, 768 are coded: the lanes are as many as these need.
+  const Layout small{3, 8, 16, 16};
+  EXPECT_LT(encoded(std::vector<std::int32_t>(small.size()), small).size(), 32u);
 }
 
 // The reason for this coder: a tenth smaller than zstd's strongest level at least.
@@ -151,6 +154,33 @@ TEST(Rans, ThoroughIsNotLargerOnPictures) {
     const Coefficients coefficients = encode(photo, parse_format(text), Interrupt{});
     EXPECT_LE(write_value(coefficients, 4).size(), write_value(coefficients, 3).size() + 1) << text;
     EXPECT_LE(write_value(coefficients, 19).size(), write_value(coefficients, 9).size()) << text;
+  }
+}
+
+// Few coefficients, large ones, where none is expected: what escapes cost is part of the choice.
+TEST(Rans, ThoroughIsNotLargerOnDrawings) {
+  const Layout layout{3, 8, 16, 16};
+  std::mt19937 random(5);
+  for (const std::uint32_t one_in : {5, 20, 100, 1000}) {
+    std::vector<std::int32_t> values(layout.size());
+    for (std::int32_t& value : values) {
+      if (random() % one_in == 0) value = static_cast<std::int32_t>(random() % 4000) - 2000;
+    }
+    EXPECT_LE(encoded(values, layout, Effort::thorough).size(), encoded(values, layout).size() + 1) << one_in;
+  }
+}
+
+TEST(Rans, CanBeInterrupted) {
+  const Layout layout{3, 4, 8, 8};
+  const std::vector<std::int32_t> values = draw(layout, 20, true, 3);
+  const Payload payload = encoded(values, layout);
+  EXPECT_EQ(test::fault_of([&] { decode(payload, layout, test::Stop{}); }), Fault::cancelled);
+  for (const Effort effort : {Effort::fast, Effort::thorough}) {
+    Payload none;
+    EXPECT_EQ(test::fault_of([&] {
+                encode(to_planes(values.data(), values.size()), layout, effort, none, test::Stop{});
+              }),
+              Fault::cancelled);
   }
 }
 

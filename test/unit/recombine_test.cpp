@@ -182,6 +182,50 @@ struct Distances {
   }
 };
 
+std::vector<test::Sampling> every_sampling() {
+  std::vector<test::Sampling> samplings(std::begin(test::kSamplings), std::end(test::kSamplings));
+  samplings.insert(samplings.end(), {{3, 1}, {1, 3}});
+  return samplings;
+}
+
+// 128 x 128 pixels of Y, Cb and Cr, all coefficients 0 but one of each block of one component, in steps of 255.
+File file_of_wave(test::Sampling sampling, int component, int place, int level) {
+  jpeg_error_mgr errors;
+  jpeg_compress_struct info;
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* buffer = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&info, &buffer, &size);
+  info.image_width = info.image_height = 128;
+  info.input_components = 3;
+  info.in_color_space = JCS_YCbCr;
+  jpeg_set_defaults(&info);
+  info.comp_info[0].h_samp_factor = sampling.across;
+  info.comp_info[0].v_samp_factor = sampling.down;
+  unsigned steps[DCTSIZE2];
+  std::fill(std::begin(steps), std::end(steps), 255u);
+  for (const int table : {0, 1}) jpeg_add_quant_table(&info, table, steps, 100, TRUE);
+  const auto whole = reinterpret_cast<j_common_ptr>(&info);
+  jvirt_barray_ptr arrays[3];
+  int across[3], down[3];
+  for (int c = 0; c < 3; ++c) {
+    across[c] = 16 / (c == 0 ? 1 : sampling.across);
+    down[c] = 16 / (c == 0 ? 1 : sampling.down);
+    arrays[c] = info.mem->request_virt_barray(whole, JPOOL_IMAGE, TRUE, across[c], down[c], info.comp_info[c].v_samp_factor);
+  }
+  jpeg_write_coefficients(&info, arrays);
+  for (int y = 0; y < down[component]; ++y) {
+    JBLOCKROW row = info.mem->access_virt_barray(whole, arrays[component], y, 1, TRUE)[0];
+    for (int x = 0; x < across[component]; ++x) row[x][place] = static_cast<JCOEF>(level);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  const File file(buffer, buffer + size);
+  std::free(buffer);
+  return file;
+}
+
 constexpr const char* kFormats[] = {"1x1/b32/k32/q1", "4x4/b8/k8/q1@128", "1x1/b32/k32/q1@256"};
 
 TEST(EncodeFile, EverySamplingIsNearItsPixels) {
@@ -217,24 +261,74 @@ TEST(EncodeFile, CorpusIsNearItsPixels) {
   }
 }
 
-// Far more is cut here than in photographs. A chroma sample that pixels share can only take the mean of what they change by.
+// Far more is cut here than in photographs.
 TEST(Clip, CutsWhatDecodersCut) {
   const Format format = parse_format("1x1/b32/k32/q1");
   const Limits limits;
   const Interrupt interrupt;
-  std::vector<test::Sampling> samplings(std::begin(test::kSamplings), std::end(test::kSamplings));
-  samplings.insert(samplings.end(), {{3, 1}, {1, 3}});
-  for (const test::Sampling sampling : samplings) {
+  for (const test::Sampling sampling : every_sampling()) {
     for (const int channels : {1, 3}) {
       const File file = test::compress(test::outlines(203, 117, channels), 60, sampling);
       JpegFile jpeg(file, limits, interrupt);
-      const auto components = jpeg.read_coefficients();
+      auto components = jpeg.read_coefficients();
       ASSERT_TRUE(components);
       const auto uncut = recombine(*components, jpeg.width(), jpeg.height(), format, interrupt);
-      const double before = rms_against_pixels(file, format, uncut, 1), after = rms_against_pixels(file, format);
+      const float undone = clip(*components, interrupt);
+      const auto cut = recombine(*components, jpeg.width(), jpeg.height(), format, interrupt);
+      const double before = rms_against_pixels(file, format, uncut, 1), after = rms_against_pixels(file, format, cut, 1);
       EXPECT_GT(before, 5);
+      EXPECT_LT(after, 0.6 * before) << sampling.across << "x" << sampling.down;
       const bool is_shared = channels == 3 && sampling.across * sampling.down > 1;
-      EXPECT_LT(after, is_shared ? 0.6 * before : 1.5) << sampling.across << "x" << sampling.down;
+      if (!is_shared) {
+        EXPECT_EQ(undone, 0);
+      }
+      // The clip itself knows what shared samples keep from it.
+      EXPECT_LT(std::sqrt(std::max(0.0, after * after - undone * undone)), 1.2) << sampling.across << "x" << sampling.down;
+    }
+  }
+}
+
+void expect_near_pixels(const File& file, const std::string& what) {
+  for (const char* text : {"1x1/b32/k32/q1", "4x4/b8/k8/q1@128", "2x2r/b16/k16/q1@96", "1x1/b32/k32/q1@256"}) {
+    EXPECT_LT(rms_against_pixels(file, parse_format(text)), 1.5) << text << " of " << what;
+  }
+}
+
+std::string to_text(test::Sampling sampling) {
+  return " sampled " + std::to_string(sampling.across) + "x" + std::to_string(sampling.down);
+}
+
+// One coefficient of one component in all its blocks: waves far outside 0..255 about a mean of 0.
+TEST(Clip, CutsSaturatedWaves) {
+  for (const test::Sampling sampling : {test::Sampling{1, 1}, {2, 2}, {2, 1}}) {
+    for (const int component : {0, 1, 2}) {
+      for (const int place : {1, 8, 9, 18, 63}) {
+        for (const int level : {1, 2, 3, 5}) {
+          const std::string what = "component " + std::to_string(component) + ", coefficient " + std::to_string(place);
+          const File file = file_of_wave(sampling, component, place, level);
+          expect_near_pixels(file, what + " = " + std::to_string(level) + to_text(sampling));
+        }
+      }
+    }
+  }
+}
+
+// Stripes and checks of the purest colours, and flat ones whose quantized means are outside.
+TEST(Clip, CutsSaturatedColours) {
+  constexpr std::uint8_t kColours[][3] = {{255, 0, 0}, {0, 0, 255}, {0, 255, 0}, {255, 255, 255}, {255, 255, 0}, {0, 0, 0}};
+  for (const test::Sampling sampling : {test::Sampling{1, 1}, {2, 2}, {2, 1}, {1, 2}, {4, 1}}) {
+    for (const int pitch : {1, 3, 5, 16, 128}) {
+      Picture picture{144, 120, 3, {}};
+      for (int y = 0; y < picture.height; ++y) {
+        for (int x = 0; x < picture.width; ++x) {
+          const auto& colour = kColours[(x / pitch + y / (2 * pitch)) % std::size(kColours)];
+          picture.samples.insert(picture.samples.end(), colour, colour + 3);
+        }
+      }
+      for (const int quality : {5, 20, 60, 90}) {
+        const std::string what = "stripes of " + std::to_string(pitch) + " at quality " + std::to_string(quality);
+        expect_near_pixels(test::compress(picture, quality, sampling), what + to_text(sampling));
+      }
     }
   }
 }
@@ -286,6 +380,23 @@ TEST(EncodeFile, PhotographsAreNearTheirPixels) {
       std::cout << "[   DATA   ] " << set << " " << text << ": rms " << distances.sum / distances.count << " on average, "
                 << distances.largest << " at most, of " << distances.count << "\n";
     }
+  }
+}
+
+// Far wider than high, into large formats: the products of all columns with a format's rows would take gigabytes.
+TEST(EncodeFile, ProductsThatAreTooLargeComeFromPixels) {
+  constexpr std::int64_t kMiB = 1 << 20;
+  EXPECT_LT(recombine_memory(320, 240, parse_format("1x1/b32/k32/q1")), kMiB);
+  EXPECT_LT(recombine_memory(6000, 4000, parse_format("1x1/b32/k32/q1")), 256 * kMiB);
+  EXPECT_LT(recombine_memory(12000, 8000, parse_format("1x1/b32/k6/q50@256")), 256 * kMiB);
+  EXPECT_GT(recombine_memory(65500, 1526, parse_format("1x1/b32/k32/q1@8184")), 4096 * kMiB);
+  EXPECT_GT(recombine_memory(65535, 65535, parse_format("1x1/b8/k8/q1")), 32768 * kMiB);
+  const Format format = parse_format("1x1/b32/k32/q1@1024");
+  for (const auto& [width, is_large] : {std::pair{24000, false}, {40000, true}}) {
+    const File file = test::compress(test::drawn_picture(width, 8, 1), 75, {1, 1});
+    EXPECT_EQ(recombine_memory(width, 8, format) > 256 * kMiB, is_large);
+    const Picture pixels = read_jpeg(file, Limits{}, Interrupt{}, Upsampling::repeated);
+    EXPECT_EQ(encode_whole(file, format).values == encode(pixels, format, Interrupt{}).values, is_large) << width;
   }
 }
 

@@ -19,12 +19,13 @@ struct Shape {
   int channels, width, height;
 };
 
-// One block and many, fewer and more than eight a row, rows that fill no vector, subsampled, gray.
+// One block and many, fewer and more than eight a row, rows that fill no vector, many diagonals, subsampled, gray.
 constexpr Shape kShapes[] = {
     {"1x1/b256/k16/q50", 3, 256, 256}, {"1x1/b32/k3/q50", 3, 256, 256}, {"1x1/b128/k17/q20", 3, 256, 256},
     {"1x1/b16/k8/q50", 3, 256, 256},   {"1x1/b8/k1/q100", 3, 100, 30},  {"2x2r/b8/k5/q7", 3, 75, 131},
     {"2x2c/b16/k16/q20", 1, 300, 40},  {"4x4/b32/k11/q50", 3, 600, 70}, {"1x1/b8/k8/q1", 3, 65, 9},
-    {"1x1/b64/k64/q20", 1, 64, 64},    {"1x1/b8/k3/q50", 3, 1, 1},      {"1x1/b32/k25/q9", 3, 288, 33}};
+    {"1x1/b64/k64/q20", 1, 64, 64},    {"1x1/b8/k3/q50", 3, 1, 1},      {"1x1/b32/k25/q9", 3, 288, 33},
+    {"1x1/b256/k200/q20", 3, 300, 200}};
 
 // Mostly small, some large; `zeros`: the share of diagonals that have nothing but zeros.
 Coefficients draw(const Shape& shape, double zeros, unsigned seed) {
@@ -153,6 +154,8 @@ TEST_F(TensorPlacement, BatchesAreImagesOneAfterTheOther) {
     place_normalised(read_image(values[n], Limits{}), kNormalisation, single.data());
     EXPECT_TRUE(std::equal(single.begin(), single.end(), all.begin() + static_cast<std::ptrdiff_t>(n * one))) << n;
   }
+  EXPECT_EQ(test::fault_of([&] { read_batch(batch, Limits{}, kNormalisation, all.data(), test::Stop{}); }),
+            Fault::cancelled);
   read_batch({}, Limits{}, kNormalisation, nullptr);
   values.push_back(write_value(draw(kShapes[1], 0.3, 1), 3));
   const std::vector<Bytes> mixed(values.begin(), values.end());

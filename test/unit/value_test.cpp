@@ -243,12 +243,39 @@ TEST(Value, ZstdHoldsFewLargeCoefficients) {
 }
 
 TEST(Value, WritingCanBeCancelled) {
-  struct Always : Interrupt {
-    bool requested() const noexcept override { return true; }
-  };
   const Coefficients coefficients = make_coefficients("1x1/b8/k8/q1", 3, 64, 64);
   for (const int level : {4, 19}) {
-    EXPECT_EQ(test::fault_of([&] { write_value(coefficients, level, Always()); }), Fault::cancelled);
+    EXPECT_EQ(test::fault_of([&] { write_value(coefficients, level, test::Stop{}); }), Fault::cancelled);
+  }
+}
+
+TEST(Value, ReadingCanBeCancelled) {
+  for (const Coder coder : kCoders) {
+    const Value value = small_value(coder);
+    EXPECT_EQ(test::fault_of([&] { read_image(value, Limits{}, test::Stop{}); }), Fault::cancelled);
+    EXPECT_EQ(test::fault_of([&] { read_value(value, Limits{}, test::Stop{}); }), Fault::cancelled);
+  }
+}
+
+// What is not of this version need not be damaged.
+TEST(Value, NewerVersionsAreNotCalledCorrupt) {
+  constexpr std::uint8_t kReservedBlock = 6 << 2;
+  const struct {
+    std::size_t at;
+    std::uint8_t byte;
+    std::string what;
+  } kNews[] = {{1, 2, "version 2"}, {2, 7, "coder 7"}, {7, kReservedBlock, "format code 402920448"}};
+  for (const auto& news : kNews) {
+    Value value = small_value();
+    value[news.at] = news.byte;
+    test::seal(value);
+    try {
+      read_value(value, Limits{});
+      ADD_FAILURE() << news.what << " was read";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.what(), "image value has " + news.what + ", which this imagecalc does not know");
+      EXPECT_EQ(error.hint(), "A newer version of imagecalc may have written it.");
+    }
   }
 }
 
