@@ -77,7 +77,7 @@ void raise(const Failure& failure, const char* action) {
   const char* hint = "";
   if (failure.fault == Fault::bad_picture) hint = kDamagedHint;
   if (failure.fault == Fault::unsupported_picture) hint = "Convert the picture to baseline or progressive 8-bit JPEG.";
-  if (failure.fault == Fault::limit_exceeded) hint = kTooLargeHint;
+  if (failure.fault == Fault::limit_exceeded) hint = failure.own_message ? kTooLargeHint : kTooWideHint;
   std::string message = failure.own_message ? std::string() : std::string(action) + ": ";
   throw Error(failure.fault, message.append(failure.message), hint);
 }

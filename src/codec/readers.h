@@ -14,6 +14,8 @@ Picture read_webp(Bytes file, const Limits& limits, const Interrupt& interrupt);
 inline constexpr const char* kDamagedHint = "The file is damaged; get it again from where it came.";
 inline constexpr const char* kTooLargeHint = "Use a smaller picture, or raise imagecalc.max_pixels.";
 
+inline constexpr const char* kTooWideHint = "Use a smaller picture, or a PNG file of it.";  // for the decoder itself
+
 // Whether this text stands at this place.
 inline bool has_at(Bytes bytes, std::size_t at, std::string_view text) {
   const auto same = [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; };

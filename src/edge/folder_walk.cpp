@@ -5,12 +5,18 @@
 #include <system_error>
 #include <utility>
 
+#include "format/error.h"
+
 namespace imagecalc {
 
 namespace fs = std::filesystem;
 
 FolderWalk::FolderWalk(fs::path root) : root_(std::move(root)) {
-  if (const std::error_code error = enter("")) {
+  const std::error_code error = enter("");
+  if (error == std::errc::not_a_directory) {
+    throw Error(Fault::invalid_argument, root_.string() + " is not a folder", "Give a single picture on standard input.");
+  }
+  if (error) {
     throw std::system_error(error, "could not read folder " + root_.string());
   }
 }

@@ -17,7 +17,7 @@ class FolderWalk {
     std::string failure;  // not empty: this is a folder that could not be read, and why
   };
 
-  // Throws std::system_error where the root cannot be read.
+  // Throws std::system_error where the root cannot be read, Error(invalid_argument) where it is no folder.
   explicit FolderWalk(std::filesystem::path root);
 
   // Nothing after the last one.

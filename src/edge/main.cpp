@@ -18,10 +18,10 @@ using namespace imagecalc;
 
 void complain(const std::string& text) { std::fprintf(stderr, "imagecalc-encode: %s\n", text.c_str()); }
 
-// A line on the terminal that is written over; silent where standard error is none.
+// Counts what becomes of the files. On a terminal, a line that is written over shows it meanwhile.
 class Progress {
  public:
-  void count(std::size_t bytes) {
+  void add_picture(std::size_t bytes) {
     ++pictures_;
     bytes_ += bytes;
     const Clock::time_point now = Clock::now();
@@ -29,22 +29,33 @@ class Progress {
     next_ = now + std::chrono::milliseconds(200);
     std::fprintf(stderr, "\r%lld pictures, %.1f MB", pictures_, bytes_ / 1e6);
   }
-
-  // So that what is written next does not run into it.
-  void clear() const {
-    if (shown_) std::fputs("\r\033[K", stderr);
+  void add_failure(const std::string& text) {
+    ++failures_;
+    clear();
+    complain(text);
   }
+  void add_other() { ++others_; }
+
+  bool complete() const { return failures_ == 0; }
 
   void show_total() const {
     clear();
-    if (shown_) std::fprintf(stderr, "%lld pictures, %.1f MB\n", pictures_, bytes_ / 1e6);
+    std::fprintf(stderr, "imagecalc-encode: %lld pictures, %.1f MB", pictures_, bytes_ / 1e6);
+    if (failures_ > 0) std::fprintf(stderr, "; left out: %lld", failures_);
+    if (others_ > 0) std::fprintf(stderr, "; other files: %lld", others_);
+    std::fputs("\n", stderr);
   }
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  // So that what is written next does not run into the line.
+  void clear() const {
+    if (shown_) std::fputs("\r\033[K", stderr);
+  }
+
   const bool shown_ = ::isatty(STDERR_FILENO) != 0;
-  long long pictures_ = 0;
+  long long pictures_ = 0, failures_ = 0, others_ = 0;
   double bytes_ = 0;
   Clock::time_point next_{};
 };
@@ -71,21 +82,20 @@ bool encode_folder(const Options& options, Output& output) {
   CopyStream stream(output);
   Pipeline pipeline(walk, options.settings, threads_for(options));
   Progress progress;
-  bool complete = true;
   while (const std::optional<Pipeline::Result> result = pipeline.next()) {
     if (!result->failure.empty()) {
-      progress.clear();
-      complain(result->path + ": " + result->failure);
-      complete = false;
-    } else if (!result->value.empty()) {
+      progress.add_failure(result->path + ": " + result->failure);
+    } else if (result->value.empty()) {
+      progress.add_other();
+    } else {
       stream.write_row(result->path, result->value);
-      progress.count(result->value.size());
+      progress.add_picture(result->value.size());
     }
   }
   stream.write_trailer();
   output.finish();
   progress.show_total();
-  return complete;
+  return progress.complete();
 }
 
 bool run(const Options& options) {

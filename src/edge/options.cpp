@@ -26,7 +26,9 @@ int parse_number(const char* name, std::string_view text, int largest) {
   int number = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || stop != text.data() + text.size() || number < 1 || number > largest) {
-    throw Error(Fault::invalid_argument, std::string(name) + " must be between 1 and " + std::to_string(largest), kSeeHelp);
+    throw Error(Fault::invalid_argument,
+                std::string(name) + " must be between 1 and " + std::to_string(largest) + ", not \"" + std::string(text) + '"',
+                kSeeHelp);
   }
   return number;
 }
@@ -39,6 +41,7 @@ void take_option(int code, const std::string& word, Options& options) {
     case kUpright: options.settings.orientation = Orientation::upright; break;
     case kJobs: options.jobs = parse_number("--jobs", optarg, kMaxJobs); break;
     case kPreview: options.preview = true; break;
+    case 'h':
     case kHelp: options.action = Options::Action::help; break;
     case kVersion: options.action = Options::Action::version; break;
     case ':': throw Error(Fault::invalid_argument, word + " needs a value", kSeeHelp);
@@ -64,7 +67,7 @@ void take_words(int count, char** words, Options& options) {
 Options parse_options(int argc, char** argv) {
   Options options;
   ::optind = 0;  // starts anew
-  for (int code; (code = ::getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
+  for (int code; (code = ::getopt_long(argc, argv, ":h", kOptions, nullptr)) != -1;) {
     take_option(code, argv[::optind - 1], options);
     if (options.action != Options::Action::encode) return options;
   }
@@ -80,15 +83,19 @@ std::string_view usage() {
     psql -c "\copy images (file, image) FROM 'STREAM' (FORMAT binary)"
   imagecalc-encode --preview FORMAT < PICTURE > PNG     what the value shows
 
-FORMAT is as in SQL, for example 1x1/b32/k6/q50@256. JPEG, PNG and WebP files are told by their content; others are skipped.
-A picture that cannot be read is named on standard error and left out; the exit status is then 1.
+FORMAT is as in SQL, for example 1x1/b32/k6/q50@256. It scales a picture to a square, whatever its proportions, or keeps its
+size where no @SIZE is given. JPEG, PNG and WebP files are told by their content; files of other kinds are counted only.
+
+Below a folder, links to files are followed, links to folders are not. A picture that cannot be read, or a file that only has
+a picture's name, is named on standard error and left out. Exit status: 0; 1 where something was left out or could not be
+read or written; 2 for wrong arguments.
 
   --level N         effort of compressing, 1 to 19; defaults as imagecalc.compression_level
   --max-pixels N    larger pictures are refused before they are decoded; defaults as imagecalc.max_pixels
   --upright         turn pictures as their EXIF orientation says, as ic_encode's third argument
   --jobs N          threads for a folder (default one a core); the output does not depend on it
   --preview         write a PNG file
-  --help, --version
+  -h, --help, --version
 )help";
 }
 

@@ -1,6 +1,9 @@
 #include "edge/pipeline.h"
 
+#include <algorithm>
+#include <cctype>
 #include <exception>
+#include <filesystem>
 #include <utility>
 
 #include "edge/copy_stream.h"
@@ -8,7 +11,18 @@
 
 namespace imagecalc {
 
+namespace {
+
 constexpr std::size_t kWindowPerThread = 4;
+
+// An empty file of such a name, say, is what is left of a picture when a card is full.
+bool is_named_like_picture(const std::string& path) {
+  std::string ending = std::filesystem::path(path).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".webp";
+}
+
+}  // namespace
 
 Pipeline::Pipeline(FolderWalk& walk, const EncodeSettings& settings, int jobs)
     : settings_(settings), window_(kWindowPerThread * static_cast<std::size_t>(jobs)), walk_(walk) {
@@ -67,7 +81,10 @@ Pipeline::Slot* Pipeline::take() {
 void Pipeline::encode(Result& result) const {
   try {
     const auto file = load_file((walk_.root() / result.path).string(), true);
-    if (!file) return;
+    if (!file) {
+      if (is_named_like_picture(result.path)) result.failure = "it does not begin like a JPEG, PNG or WebP file";
+      return;
+    }
     if (!is_utf8_text(result.path)) throw Error(Fault::invalid_argument, "its name is not UTF-8");
     result.value = encode_value(*file, settings_, stop_);
   } catch (const std::exception& error) {

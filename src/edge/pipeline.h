@@ -20,7 +20,7 @@ class Pipeline {
  public:
   struct Result {
     std::string path;                 // below the folder
-    std::vector<std::uint8_t> value;  // empty: not a picture, or it failed
+    std::vector<std::uint8_t> value;  // empty: a file of another kind, or it failed
     std::string failure;              // why there is no value, to be told to the user
   };
 

@@ -54,7 +54,7 @@ $node->safe_psql('postgres', 'CREATE EXTENSION imagecalc');
 
 # ---- an empty folder
 
-is_deeply([ encode("'$format' '$folder' >'$stream'") ], [ 0, '' ], 'an empty folder is well');
+is_deeply([ encode("'$format' '$folder' >'$stream'") ], [ 0, total(0, '0.0') ], 'an empty folder is well');
 is_deeply([ load_stream('nothing') ], [ 0, '' ], 'its stream loads');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM nothing'), '0', 'and holds no row');
 
@@ -69,12 +69,15 @@ for my $n (0 .. $#pictures)
   copy($pictures[$n], $n % 2 ? "$folder/below/$name \x{c3}\x{a4}.jpg" : "$folder/$name") or die $!;
 }
 my $good = slurp_file($pictures[0]);
-write_bytes("$folder/readme.jpg", 'no picture, whatever its name');
+write_bytes("$folder/readme", 'no picture');
+write_bytes("$folder/empty.JPG", '');
 write_bytes("$folder/001-damaged.jpg", substr($good, 0, length($good) / 2));
 
 my ($status, $err) = encode("'$format' '$folder' >'$stream'");
 is($status, 1, 'a damaged picture shows in the exit status');
-like($err, qr/^imagecalc-encode: 001-damaged\.jpg: .+\n\z/, 'and in one line');
+like($err, qr/^imagecalc-encode: 001-damaged\.jpg: .+\nimagecalc-encode: empty\.JPG: .+\n[^\n]+\n\z/, 'each in one line');
+my $count = @pictures;
+like($err, qr/^imagecalc-encode: $count pictures, \d+\.\d MB; left out: 2; other files: 1\n\z/m, 'and all are counted');
 is_deeply([ load_stream('images') ], [ 0, '' ], 'the stream loads');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM images'), scalar(@pictures), 'with all the others');
 is($node->safe_psql('postgres', <<"END"), 't', 'in which every value is what ic_encode gives');
@@ -155,5 +158,7 @@ unlike($libraries, qr/torch|libpq|postgres/, 'which is neither LibTorch nor Post
 $node->stop;
 done_testing();
 
-# What is said of the folder where the disk has room.
-sub damage { return (encode("'$format' '$folder' >'$single'"))[1]; }
+# What is said of the folder where the disk has room, but for the count.
+sub damage { return (encode("'$format' '$folder' >'$single'"))[1] =~ s/[^\n]+\n\z//r; }
+
+sub total { return sprintf("imagecalc-encode: %d pictures, %s MB\n", @_); }
