@@ -215,14 +215,40 @@ void stack_below_set_returning(ProjectSet* node, Surroundings around) {
   if (known) plan->targetlist = replace_in_list(plan->targetlist, known);
 }
 
-// A hash join computes the keys of every row of its outer side.
-void stack_below_hash_join(HashJoin* node, Surroundings around) {
+// A hash join computes the keys of every row of both sides.
+void stack_below_outer_keys(HashJoin* node, Surroundings around) {
   Plan* plan = &node->join.plan;
   const Reading reading = around_outer(plan, around).reading;
   List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(node->hashkeys), plan, false, reading);
   if (!known) return;
   node->hashkeys = replace_in_list(node->hashkeys, known);
   node->hashclauses = replace_in_list(node->hashclauses, known);
+}
+
+// The columns of the node below a Hash reach the join by the Hash's target list.
+void stack_below_inner_keys(HashJoin* node) {
+  auto* hash = reinterpret_cast<Hash*>(node->join.plan.righttree);
+  Plan* plan = &hash->plan;
+  const int columns = list_length(plan->lefttree->targetlist);
+  List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(hash->hashkeys), plan, false, kAllRows.reading);
+  if (!known) return;
+  List *passed = NIL, *known_to_join = NIL;
+  ListCell* cell;
+  foreach (cell, plan->targetlist) {
+    auto* expression = reinterpret_cast<Node*>(lfirst_node(TargetEntry, cell)->expr);
+    passed = lappend(passed, expression);
+    known_to_join = lappend(known_to_join, column(INNER_VAR, list_length(passed), expression));
+  }
+  for (int i = columns; i < list_length(known); ++i) {
+    auto* call = static_cast<Node*>(list_nth(known, i));
+    Var* result = column(OUTER_VAR, i + 1, call);
+    plan->targetlist = lappend(plan->targetlist,
+                               makeTargetEntry(reinterpret_cast<Expr*>(result),
+                                               static_cast<AttrNumber>(list_length(plan->targetlist) + 1), nullptr, false));
+    known_to_join = lappend(known_to_join, replace_known(call, passed, INNER_VAR));
+  }
+  hash->hashkeys = replace_in_list(hash->hashkeys, known);
+  node->hashclauses = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(node->hashclauses), known_to_join, INNER_VAR));
 }
 
 // ---- the tree
@@ -325,7 +351,8 @@ Plan* rewrite(Plan* plan, Surroundings around) {
       stack_below_aggregate(reinterpret_cast<Agg*>(plan), around);
       return stack_above(plan, around);
     case T_HashJoin:
-      stack_below_hash_join(reinterpret_cast<HashJoin*>(plan), around);
+      stack_below_outer_keys(reinterpret_cast<HashJoin*>(plan), around);
+      stack_below_inner_keys(reinterpret_cast<HashJoin*>(plan));
       return stack_above(plan, around);
     case T_SeqScan:
     case T_SampleScan:

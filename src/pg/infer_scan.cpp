@@ -153,25 +153,22 @@ struct Shown {
   List* inputs;
 };
 
-// The input of a model that is not known from an execution; null where there is no such model.
+char* copy_text(const std::string& text) {
+  return pg([&] { return pstrdup(text.c_str()); });
+}
+
+// Null where there is no such model: the query itself will say so.
 char* look_up_input(const char* name) {
   return wall([&]() -> char* {
-    try {
-      const std::string input = to_string(find_model(name).input);
-      return pg([&] { return pstrdup(input.c_str()); });
-    } catch (const Error&) {
-      return nullptr;  // the query itself will say so
-    }
+    const std::optional<Model> model = look_up_model(name);
+    return model ? copy_text(to_string(model->input)) : nullptr;
   });
 }
 
 void show_model(Expr* expression, const Model* known, List* ancestors, ExplainState* es, PlanState* state, Shown* shown) {
   if (known) {
-    shown->models = lappend(shown->models, wall([&] { return pg([&] { return pstrdup(known->name.c_str()); }); }));
-    shown->inputs = lappend(shown->inputs, wall([&] {
-                              const std::string input = to_string(known->input);
-                              return pg([&] { return pstrdup(input.c_str()); });
-                            }));
+    shown->models = lappend(shown->models, wall([&] { return copy_text(known->name); }));
+    shown->inputs = lappend(shown->inputs, wall([&] { return copy_text(to_string(known->input)); }));
     return;
   }
   if (IsA(expression, Const) && !reinterpret_cast<Const*>(expression)->constisnull) {

@@ -19,6 +19,8 @@ struct Model {
 
 // Under the calling query's snapshot and the user's privileges. Error(invalid_argument) where there is none.
 Model find_model(const std::string& name);
+// The same; nothing where there is none.
+std::optional<Model> look_up_model(const std::string& name);
 Blob read_model_bytes(const std::string& name);
 
 // Inserts a model, owned by a role. Error(invalid_argument) where the name is taken.
