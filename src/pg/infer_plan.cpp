@@ -91,6 +91,17 @@ List* new_calls(Node* expression, const Stack* stack) {
   return list_difference(calls.found, stack->known);
 }
 
+// With them those of `others` that want scores of the same images by the same models: these come for nothing.
+List* with_sharing(List* calls, List* others) {
+  List* shared = NIL;
+  ListCell *call, *other;
+  foreach (other, others)
+    foreach (call, calls)
+      if (equal(lfirst_node(FuncExpr, call)->args, lfirst_node(FuncExpr, other)->args))
+        shared = list_append_unique(shared, lfirst(other));
+  return list_union(calls, shared);
+}
+
 void add_condition(Stack* stack, Node* condition) {
   Node* known = replace_known(condition, stack->known, INDEX_VAR);
   stack->top->qual = lappend(stack->top->qual, known);
@@ -99,11 +110,12 @@ void add_condition(Stack* stack, Node* condition) {
 // Conditions are asked in the order the planner has put them in: cheap ones first, and those of row security and security
 // barriers before all that might tell what they hide. So a stage of its own scores only images whose rows have passed all
 // conditions before.
-void add_conditions(Stack* stack, List* conditions) {
+void add_conditions(Stack* stack, List* conditions, List* targets) {
   ListCell* cell;
   foreach (cell, conditions) {
     auto* condition = static_cast<Node*>(lfirst(cell));
-    if (List* calls = new_calls(condition, stack)) add_stage(stack, calls);
+    if (List* calls = new_calls(condition, stack))
+      add_stage(stack, with_sharing(calls, new_calls(reinterpret_cast<Node*>(targets), stack)));
     add_condition(stack, condition);
   }
 }
@@ -149,7 +161,7 @@ Plan* stack_above(Plan* node, Surroundings around) {
   Stack stack{node, leaves, node, around.reading};
   node->targetlist = target_list(leaves);
   node->qual = list_truncate(list_copy(node->qual), plain);
-  add_conditions(&stack, rest);
+  add_conditions(&stack, rest, targets);
   project(&stack, targets);
   take_place_of(&stack, node);
   return stack.top;
@@ -164,7 +176,7 @@ Plan* stack_instead(Result* node, Surroundings around) {
   Stack stack{plan->lefttree, output_columns(plan->lefttree), plan, around.reading};
   // Conditions without calls need a node to ask them: the Result would do, were it not to go.
   if (count_plain_conditions(plan->qual, around.reading) > 0) return plan;
-  add_conditions(&stack, plan->qual);
+  add_conditions(&stack, plan->qual, plan->targetlist);
   project(&stack, plan->targetlist);
   take_place_of(&stack, plan);
   return stack.top;

@@ -72,6 +72,7 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) = ''' || :'first_label' || ''''),
 (1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id % 2 = 0 AND ic_infer(''linear'', image) <> ''' || :'first_label' || ''''),
 (2, 'SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND ic_infer(''cnn'', image) <> ''y'''),
+(1, 'SELECT (ic_scores(''linear'', image))[1] > 0.3 FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND id > 3'),
 (2, 'SELECT ic_infer(''rgb'', jpeg) FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND label <> ''y'''),
 (1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) = ANY (SELECT label FROM wanted) ORDER BY id'),
 (1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) IS NULL OR id < 5'),
