@@ -42,7 +42,7 @@ const struct varlena* copy_image(ExprState* expression, ExprContext* context) {
 
 // Rows as they are fetched. Plain, as nothing with a destructor may live meanwhile.
 struct InferBatches::Fetched {
-  MinimalTuple* rows;
+  HeapTuple* rows;
   const struct varlena** images;  // [row][source]
   int count;
   bool ended;
@@ -64,8 +64,13 @@ bool fetch_row(const InferInput& input, Fetched& fetched, MemoryContext rows, Me
   }
   ResetExprContext(input.expressions);
   MemoryContextSwitchTo(rows);
-  fetched.rows[fetched.count] = ExecCopySlotMinimalTuple(slot);
-  *bytes += fetched.rows[fetched.count++]->t_len;
+  HeapTuple row = ExecCopySlotHeapTuple(slot);
+  if (input.scanned) {
+    row->t_self = input.scanned->tts_tid;
+    row->t_tableOid = input.scanned->tts_tableOid;
+  }
+  fetched.rows[fetched.count++] = row;
+  *bytes += row->t_len;
   MemoryContextSwitchTo(outer);
   return true;
 }
@@ -91,7 +96,7 @@ void InferBatches::restart() {
   ended_ = false;
   wanted_ = input_.limit;
   ramp_ = input_.eager ? setting_batch_size : 1;
-  std::fill(models_.begin(), models_.end(), std::nullopt);  // another parameter may name another one
+  named_.assign(models_.size(), false);
 }
 
 const Model* InferBatches::model(int source) const {
@@ -99,7 +104,7 @@ const Model* InferBatches::model(int source) const {
   return model ? &*model : nullptr;
 }
 
-MinimalTuple InferBatches::next(Datum* results, bool* nulls, bool* failing) {
+HeapTuple InferBatches::next(Datum* results, bool* nulls, bool* failing) {
   if (arrived_ && place_ == batches_.front().rows.size()) retire();
   if (!arrived_) {
     fill();
@@ -153,7 +158,7 @@ bool InferBatches::fetch(std::int64_t size) {
     pg([&] {
       MemoryContext outer = MemoryContextSwitchTo(input_.memory);  // as nodes expect it of who reads them
       const auto capacity = static_cast<Size>(size);
-      fetched.rows = static_cast<MinimalTuple*>(MemoryContextAlloc(images_, capacity * sizeof(MinimalTuple)));
+      fetched.rows = static_cast<HeapTuple*>(MemoryContextAlloc(images_, capacity * sizeof(HeapTuple)));
       fetched.images = static_cast<const struct varlena**>(
           MemoryContextAlloc(images_, capacity * static_cast<Size>(input_.source_count) * sizeof(struct varlena*)));
       for (std::size_t bytes = 0; fetched.count < size && bytes < kMaxBatchBytes && !fetched.ended;) {
@@ -185,7 +190,7 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
   InferRequest request;
   for (std::uint32_t row = 0; row < scores.item.size(); ++row) {
     const struct varlena* image = fetched.images[row * models_.size() + index];
-    if (!image || !read_model(index)) continue;
+    if (!image || !know_model(index)) continue;
     if (request.items.empty()) request = request_for(*models_[index]);
     const Bytes bytes = varlena_bytes(image);
     const auto kind = source.picture ? InferItem::Kind::picture : InferItem::Kind::value;
@@ -206,17 +211,24 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
   return scores;
 }
 
-// The model that the source's expression names. False for NULL. Where no image is there is no need for it.
-bool InferBatches::read_model(std::size_t source) {
-  if (models_[source]) return true;
-  const text* name = pg([&] {
+// Reads the model that the source's expression names: once an execution, as long as that is the same. False for NULL. Where no
+// image is there is no need for it.
+bool InferBatches::know_model(std::size_t source) {
+  if (named_[source]) return models_[source].has_value();
+  const text* argument = pg([&] {
     bool null;
     const Datum value = ExecEvalExprSwitchContext(input_.sources[source].model, input_.expressions, &null);
     return null ? nullptr : DatumGetTextPP(value);
   });
-  if (!name) return false;
-  models_[source] = find_model(std::string(text_view(name)));
-  return true;
+  const std::string name(argument ? text_view(argument) : std::string_view());
+  auto& model = models_[source];
+  if (!argument) {
+    model.reset();
+  } else if (!model || model->name != name) {
+    model = find_model(name);
+  }
+  named_[source] = true;
+  return model.has_value();
 }
 
 // ---- receiving and returning

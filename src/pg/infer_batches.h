@@ -31,6 +31,7 @@ struct InferResult {
 // What the batches are made from. Plain: fetching rows is Postgres's kind of code.
 struct InferInput {
   PlanState* child;
+  TupleTableSlot* scanned;  // where the child, a scan of a table, has its current row; else null
   ExprContext* expressions;  // where the sources' are evaluated
   ImageSource* sources;
   int source_count;
@@ -56,10 +57,10 @@ class InferBatches {
   InferBatches(const InferBatches&) = delete;
   InferBatches& operator=(const InferBatches&) = delete;
 
-  // The next row as the node below gave it, and the calls' results, in the current memory context; null at the end. The row
-  // lives until the next call. What is wrong with a row's images is thrown as Error when its turn comes; then `failing` is set,
+  // The next row as the node below gave it, with its place in the table if it is one's, and the calls' results, in the current
+  // memory context; null at the end. The row lives until the next call. What is wrong with a row's images is thrown as Error when its turn comes; then `failing` is set,
   // and row() is its number.
-  MinimalTuple next(Datum* results, bool* nulls, bool* failing);
+  HeapTuple next(Datum* results, bool* nulls, bool* failing);
   std::uint64_t row() const { return row_; }
 
   // Starts over. What is on its way is given up.
@@ -80,7 +81,7 @@ class InferBatches {
   };
   struct Batch {
     MemoryContext memory = nullptr;  // of its rows
-    std::vector<MinimalTuple> rows;
+    std::vector<HeapTuple> rows;
     std::vector<Scores> sources;
   };
   struct Fetched;
@@ -93,11 +94,12 @@ class InferBatches {
   void add_item(Scores& scores, InferRequest& request, const struct varlena* image, const ImageSource& source, const Model& model);
   void receive(Batch& batch);
   void retire();
-  bool read_model(std::size_t source);
+  bool know_model(std::size_t source);
   Datum result(const InferResult& call, bool* null);
 
   const InferInput input_;
   std::vector<std::optional<Model>> models_;  // by source
+  std::vector<bool> named_;                   // by source: whether its model is of the parameters as they are now
   MemoryContext images_ = nullptr;            // of the rows that are being fetched
   std::vector<MemoryContext> spare_;          // for batches to come
   std::deque<Batch> batches_;                 // the first is current once it has arrived

@@ -412,8 +412,8 @@ bool calls_seen = false;
 int planning_depth = 0;
 
 // The first call in a session loads this library while its plan is at work, too late for the planner's hook. Such plans are
-// seen to when they are started: those of the transaction of this number.
-LocalTransactionId unseen_in = InvalidLocalTransactionId;
+// seen to when they are started: those of the transaction that began then.
+TimestampTz unseen_in = 0;
 
 PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, ParamListInfo parameters) {
   const bool outer_seen = calls_seen;
@@ -437,8 +437,8 @@ PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, 
 
 // The plan may belong to a cache: what is changed is a copy that lives as long as its execution, and the cache plans anew.
 void see_to_early_plan(QueryDesc* query, int flags) {
-  if (MyProc->lxid != unseen_in) unseen_in = InvalidLocalTransactionId;
-  if (unseen_in == InvalidLocalTransactionId || !setting_enable_batch_infer || (flags & EXEC_FLAG_BACKWARD)) return;
+  if (GetCurrentTransactionStartTimestamp() != unseen_in) unseen_in = 0;
+  if (unseen_in == 0 || !setting_enable_batch_infer || (flags & EXEC_FLAG_BACKWARD)) return;
   const int64 before = infer_scans_made();
   MemoryContext outer = MemoryContextSwitchTo(GetMemoryChunkContext(query));
   auto* statement = static_cast<PlannedStmt*>(copyObjectImpl(query->plannedstmt));
@@ -446,12 +446,12 @@ void see_to_early_plan(QueryDesc* query, int flags) {
   MemoryContextSwitchTo(outer);
   if (infer_scans_made() == before) return;
   query->plannedstmt = statement;
-  unseen_in = InvalidLocalTransactionId;
+  unseen_in = 0;
   ResetPlanCache();
 }
 
 void start_executor(QueryDesc* query, int flags) {
-  if (unseen_in != InvalidLocalTransactionId) see_to_early_plan(query, flags);
+  if (unseen_in != 0) see_to_early_plan(query, flags);
   next_executor_start ? next_executor_start(query, flags) : standard_ExecutorStart(query, flags);
 }
 
@@ -471,7 +471,7 @@ Datum ic_infer_support(PG_FUNCTION_ARGS) {
   using namespace imagecalc;
   if (IsA(PG_GETARG_POINTER(0), SupportRequestSimplify)) {
     calls_seen = true;
-    if (planning_depth == 0) unseen_in = MyProc->lxid;
+    if (planning_depth == 0) unseen_in = GetCurrentTransactionStartTimestamp();
   }
   PG_RETURN_POINTER(nullptr);
 }

@@ -76,6 +76,26 @@ void read_calls(const CustomScan* plan, InferInput* input, PlanState* parent) {
 }
 
 Node* create_state(CustomScan* plan);
+extern const CustomExecMethods kExecMethods;
+
+// Where a scan of a table below, be it under another ImageInfer, has its current row: what WHERE CURRENT OF looks for.
+TupleTableSlot* scanned_row(PlanState* child) {
+  switch (nodeTag(child)) {
+    case T_SeqScanState:
+    case T_SampleScanState:
+    case T_IndexScanState:
+    case T_BitmapHeapScanState:
+    case T_TidScanState:
+    case T_TidRangeScanState:
+      return reinterpret_cast<ScanState*>(child)->ss_ScanTupleSlot;
+    case T_CustomScanState: {
+      auto* node = reinterpret_cast<CustomScanState*>(child);
+      return node->methods == &kExecMethods && node->ss.ss_currentRelation ? node->ss.ss_ScanTupleSlot : nullptr;
+    }
+    default:
+      return nullptr;
+  }
+}
 
 void begin(CustomScanState* node, EState* estate, int flags) {
   auto* scan = state_of(node);
@@ -83,13 +103,15 @@ void begin(CustomScanState* node, EState* estate, int flags) {
   flags &= ~(EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
   outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, flags);
   scan->input.child = outerPlanState(node);
+  scan->input.scanned = scanned_row(scan->input.child);
+  if (scan->input.scanned) node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
   scan->input.expressions = CreateExprContext(estate);
   scan->input.memory = estate->es_query_cxt;
   scan->input.eager = private_integer(plan, kEager) != 0;
   scan->input.limit = private_integer(plan, kLimit);
   read_calls(plan, &scan->input, &node->ss.ps);
   if (flags & EXEC_FLAG_EXPLAIN_ONLY) return;
-  scan->below = ExecInitExtraTupleSlot(estate, ExecGetResultType(scan->input.child), &TTSOpsMinimalTuple);
+  scan->below = ExecInitExtraTupleSlot(estate, ExecGetResultType(scan->input.child), &TTSOpsHeapTuple);
   scan->at_end = {.func = drop_batches, .arg = scan, .next = nullptr};
   MemoryContextRegisterResetCallback(estate->es_query_cxt, &scan->at_end);
   scan->batches = wall([&] { return new InferBatches(scan->input); });
@@ -110,15 +132,18 @@ TupleTableSlot* next_row(InferScanState* scan) {
   ErrorContextCallback context{.previous = error_context_stack, .callback = say_row, .arg = scan};
   error_context_stack = &context;
   MemoryContext outer = MemoryContextSwitchTo(scan->custom.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
-  MinimalTuple row = wall([&] { return scan->batches->next(slot->tts_values + columns, slot->tts_isnull + columns, &scan->failing); });
+  HeapTuple row = wall([&] { return scan->batches->next(slot->tts_values + columns, slot->tts_isnull + columns, &scan->failing); });
   MemoryContextSwitchTo(outer);
   error_context_stack = context.previous;
   if (!row) return slot;
-  ExecStoreMinimalTuple(row, scan->below, false);
+  ExecStoreHeapTuple(row, scan->below, false);
   slot_getallattrs(scan->below);
   memcpy(slot->tts_values, scan->below->tts_values, static_cast<Size>(columns) * sizeof(Datum));
   memcpy(slot->tts_isnull, scan->below->tts_isnull, static_cast<Size>(columns) * sizeof(bool));
-  return ExecStoreVirtualTuple(slot);
+  ExecStoreVirtualTuple(slot);
+  slot->tts_tid = scan->below->tts_tid;
+  slot->tts_tableOid = scan->below->tts_tableOid;
+  return slot;
 }
 
 TupleTableSlot* execute(CustomScanState* node) {

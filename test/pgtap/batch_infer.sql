@@ -234,6 +234,24 @@ SELECT is(r, (:'all_rows'::text[])[6:7], 'as does the second when the first is c
 SELECT is(r, (:'all_rows'::text[])[1:3] || (:'all_rows'::text[])[2] || (:'all_rows'::text[])[61] || (:'all_rows'::text[])[1],
           'a scrollable one goes backwards') FROM fetched('scrolled', ARRAY['3', 'PRIOR', 'LAST', 'FIRST']) AS r;
 
+-- a cursor's current row is the one it has returned, not the one that was read ahead
+CREATE FUNCTION say_at_cursor(cursor_name text, new_value text) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := cursor_name;
+    r record;
+BEGIN
+    FETCH c INTO r;
+    FETCH c INTO r;
+    RETURN QUERY EXECUTE format('UPDATE few SET said = %L WHERE CURRENT OF %I RETURNING id', new_value, cursor_name);
+    RETURN NEXT r.id;
+END
+$$;
+DECLARE updatable NO SCROLL CURSOR FOR
+    SELECT id, ic_scores('cnn', image) FROM few WHERE ic_infer('linear', image) <> 'x' AND id > 4;
+SELECT results_eq('SELECT say_at_cursor(''updatable'', ''here'')', 'VALUES (6::bigint), (6)', 'WHERE CURRENT OF such a cursor');
+DECLARE locking CURSOR FOR SELECT id, ic_infer('cnn', image) FROM few WHERE id > 7 ORDER BY id FOR UPDATE;
+SELECT results_eq('SELECT say_at_cursor(''locking'', ''there'')', 'VALUES (9::bigint), (9)', 'and of one that locks its rows');
+
 -- ---- errors wait for their row
 
 CREATE TABLE spoilt AS SELECT id, image, jpeg FROM few WHERE id <= 20;
@@ -265,6 +283,10 @@ SELECT complains('SELECT fetched(''up_to_it'', ARRAY[''1''])', '22P03', '%', '%'
 SELECT complains('SELECT ic_infer(''none'', image) FROM few', '22023', 'model "none" does not exist', '%', 'no such model');
 SELECT lives_ok('SELECT ic_infer(''none'', image) FROM few WHERE id > 99', 'which nobody notices where there is no image');
 SELECT lives_ok('EXPLAIN SELECT ic_infer(''none'', image) FROM few', 'and EXPLAIN shows the plan all the same');
+
+SELECT complains('SELECT ic_infer(''linear'', image) FROM few WHERE 1 / (id - 30) < 2', '22012', 'division by zero', '%',
+                 'an error of what is below');
+SELECT is(ic_infer('linear', image), ic_infer('linear', jpeg), 'and all works on') FROM few WHERE id = 3;
 
 -- ---- no more is read and sent than need be
 
