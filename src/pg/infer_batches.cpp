@@ -211,8 +211,8 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
   return scores;
 }
 
-// Reads the model that the source's expression names: once an execution, as long as that is the same. False for NULL. Where no
-// image is there is no need for it.
+// Reads the model that the source's expression names: once an execution, as long as that is the same. False for NULL. Where
+// no image is there is no need for it.
 bool InferBatches::know_model(std::size_t source) {
   if (named_[source]) return models_[source].has_value();
   const text* argument = pg([&] {

@@ -46,7 +46,7 @@ struct InferInput {
 struct InferTotals {
   std::uint64_t batches = 0, images = 0, bytes = 0;
   double fetch_ms = 0;                // reading the rows below
-  double decode_ms = 0, model_ms = 0; // in the runner, while the rest goes on
+  double decode_ms = 0, model_ms = 0;  // in the runner, while the rest goes on
   double wait_ms = 0;                 // with nothing to do until scores came
 };
 
@@ -57,9 +57,9 @@ class InferBatches {
   InferBatches(const InferBatches&) = delete;
   InferBatches& operator=(const InferBatches&) = delete;
 
-  // The next row as the node below gave it, with its place in the table if it is one's, and the calls' results, in the current
-  // memory context; null at the end. The row lives until the next call. What is wrong with a row's images is thrown as Error when its turn comes; then `failing` is set,
-  // and row() is its number.
+  // The next row as the node below gave it, with its place in the table if it is one's, and the calls' results, in the
+  // current memory context; null at the end. The row lives until the next call. What is wrong with a row's images is thrown as
+  // Error when its turn comes; then `failing` is set, and row() is its number.
   HeapTuple next(Datum* results, bool* nulls, bool* failing);
   std::uint64_t row() const { return row_; }
 
@@ -73,9 +73,9 @@ class InferBatches {
  private:
   // A source's part in a batch.
   struct Scores {
-    std::vector<std::int32_t> item;  // by row: its place in the request, or -1 for a NULL image
-    std::map<std::uint32_t, Failure> failures;  // by row: found here, before the runner saw it
-    std::map<std::int32_t, Failure> item_failures;
+    std::vector<std::int32_t> item;                 // by row: its place in the request, or -1
+    std::map<std::uint32_t, Failure> failures;      // by row: found here, before the runner saw it
+    std::map<std::int32_t, Failure> item_failures;  // by place in the request
     std::optional<PendingScores> pending;
     InferReply reply;
   };
@@ -91,7 +91,6 @@ class InferBatches {
   std::size_t most_in_flight() const;
   bool fetch(std::int64_t size);
   Scores send(const ImageSource& source, std::size_t index, const Fetched& fetched);
-  void add_item(Scores& scores, InferRequest& request, const struct varlena* image, const ImageSource& source, const Model& model);
   void receive(Batch& batch);
   void retire();
   bool know_model(std::size_t source);
@@ -99,7 +98,7 @@ class InferBatches {
 
   const InferInput input_;
   std::vector<std::optional<Model>> models_;  // by source
-  std::vector<bool> named_;                   // by source: whether its model is of the parameters as they are now
+  std::vector<bool> named_;                   // by source: whether models_ is by the parameters as they are now
   MemoryContext images_ = nullptr;            // of the rows that are being fetched
   std::vector<MemoryContext> spare_;          // for batches to come
   std::deque<Batch> batches_;                 // the first is current once it has arrived

@@ -42,7 +42,8 @@ const Known* find_symbol(Oid function) {
 
 // Without the relabelling that a domain or a varchar column brings.
 const Node* bare(const Node* node) {
-  while (node && IsA(node, RelabelType)) node = reinterpret_cast<const Node*>(reinterpret_cast<const RelabelType*>(node)->arg);
+  while (node && IsA(node, RelabelType))
+    node = reinterpret_cast<const Node*>(reinterpret_cast<const RelabelType*>(node)->arg);
   return node;
 }
 
@@ -61,7 +62,8 @@ bool source_walker(Node* node, void* context) {
   if (!node) return false;
   if (!is_leaf(node)) return walk_children(node, source_walker, context);
   auto* source = static_cast<Source*>(context);
-  const bool good = source->varno == 0 || (IsA(node, Var) && static_cast<int>(reinterpret_cast<Var*>(node)->varno) == source->varno);
+  const bool any = source->varno == 0;
+  const bool good = any || (IsA(node, Var) && static_cast<int>(reinterpret_cast<Var*>(node)->varno) == source->varno);
   (good ? source->used : source->foreign) = true;
   return false;
 }
@@ -74,7 +76,8 @@ bool can_take_image(Node* image, const Calls* calls) {
 }
 
 bool can_batch(const FuncExpr* call, const Calls* calls) {
-  return list_length(call->args) == 2 && call_kind(call->funcid).known && is_fixed(static_cast<Node*>(linitial(call->args))) &&
+  if (list_length(call->args) != 2 || !call_kind(call->funcid).known) return false;
+  return is_fixed(static_cast<Node*>(linitial(call->args))) &&
          can_take_image(static_cast<Node*>(lsecond(call->args)), calls);
 }
 

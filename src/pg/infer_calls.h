@@ -34,17 +34,17 @@ struct CallKind {
 };
 CallKind call_kind(Oid function);
 
-// What a node computes itself or gets from below, and what calls may be computed from: columns, aggregates, window functions.
+// What a node gets from below or computes itself, and calls may be computed from: columns, aggregates, window functions.
 bool is_leaf(const Node* node);
 
 // Adds the leaves of an expression to the list, each once.
 List* collect_leaves(Node* expression, List* leaves);
 
-// Adds the calls that can be batched, each once: those that are evaluated for every row that the expression is evaluated for
-// (not those behind a CASE, OR or COALESCE, say), with a model that no row changes and an image that is a leaf.
+// Adds the calls that can be batched, each once: those that are evaluated for every row for which the expression is (not
+// those behind a CASE, OR or COALESCE, say), with a model that no row changes and an image that is a leaf.
 struct Calls {
   int varno;           // look for images in columns of this input only; 0: wherever they are from
-  bool any_image;      // an image may be computed from leaves: whoever does so early meets errors in rows that nobody may read
+  bool any_image;      // an image may be computed from leaves: errors in that are met early, by all rows together
   bool in_aggregates;  // look for the calls in the arguments of aggregates, instead of outside of them
   List* found;
 };

@@ -10,6 +10,7 @@ extern "C" {
 #include "nodes/supportnodes.h"
 #include "optimizer/planmain.h"
 #include "optimizer/planner.h"
+#include "optimizer/tlist.h"
 #include "utils/plancache.h"
 
 PGDLLEXPORT Datum ic_infer_support(PG_FUNCTION_ARGS);
@@ -49,9 +50,10 @@ List* output_columns(Plan* child) {
 List* target_list(List* expressions) {
   List* targets = NIL;
   ListCell* cell;
-  foreach (cell, expressions)
-    targets = lappend(targets, makeTargetEntry(static_cast<Expr*>(lfirst(cell)), static_cast<AttrNumber>(list_length(targets) + 1),
-                                               nullptr, false));
+  foreach (cell, expressions) {
+    const auto number = static_cast<AttrNumber>(list_length(targets) + 1);
+    targets = lappend(targets, makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
+  }
   return targets;
 }
 
@@ -64,8 +66,8 @@ List* pass_on(List* known) {
   return target_list(columns);
 }
 
-// ImageInfer nodes, one above the other. `known` says what the columns of the top one are, in the terms of the expressions that
-// are to be computed from them.
+// ImageInfer nodes, one above the other. `known` says what the columns of the top one are, in the terms of the expressions
+// that are to be computed from them.
 struct Stack {
   Plan* top;
   List* known;
@@ -74,8 +76,8 @@ struct Stack {
 };
 
 void add_stage(Stack* stack, List* calls) {
-  auto* images_from_below = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(calls), stack->known, OUTER_VAR));
-  CustomScan* scan = make_infer_scan(stack->top, images_from_below, stack->reading);
+  Node* of_columns_below = replace_known(reinterpret_cast<Node*>(calls), stack->known, OUTER_VAR);
+  CustomScan* scan = make_infer_scan(stack->top, reinterpret_cast<List*>(of_columns_below), stack->reading);
   stack->known = list_concat_copy(stack->known, calls);
   scan->scan.plan.targetlist = pass_on(stack->known);
   // A node that is skipped in a rescan because nothing it depends on has changed must know all that it depends on.
@@ -151,20 +153,78 @@ int count_plain_conditions(List* conditions, Reading reading) {
 // ---- above a node that reads tables, joins or groups: it goes on returning what its expressions are made of, and the stack
 // computes them
 
-Plan* stack_above(Plan* node, Surroundings around) {
-  const int plain = count_plain_conditions(node->qual, around.reading);
-  List* rest = list_copy_tail(node->qual, plain);
-  if (around.marked || (!rest && !has_calls(reinterpret_cast<Node*>(node->targetlist), around.reading))) return node;
-  List* targets = node->targetlist;
-  List* leaves = collect_leaves(reinterpret_cast<Node*>(targets), collect_leaves(reinterpret_cast<Node*>(rest), NIL));
-  if (rest) around.reading.limit = 0;
-  Stack stack{node, leaves, node, around.reading};
-  node->targetlist = target_list(leaves);
-  node->qual = list_truncate(list_copy(node->qual), plain);
-  add_conditions(&stack, rest, targets);
-  project(&stack, targets);
+struct Work {
+  int plain;         // how many conditions the node keeps
+  List* leaves;      // what it returns from now on
+  List* conditions;  // the others; these and the target list in terms of the leaves as columns
+  List* targets;
+};
+
+// False where there is nothing to take.
+bool can_take_work(Plan* node, Reading reading, Work* work) {
+  work->plain = count_plain_conditions(node->qual, reading);
+  List* conditions = list_copy_tail(node->qual, work->plain);
+  if (!conditions && !has_calls(reinterpret_cast<Node*>(node->targetlist), reading)) return false;
+  work->leaves = collect_leaves(reinterpret_cast<Node*>(node->targetlist),
+                                collect_leaves(reinterpret_cast<Node*>(conditions), NIL));
+  work->conditions = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(conditions), work->leaves, OUTER_VAR));
+  work->targets = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(node->targetlist), work->leaves, OUTER_VAR));
+  return true;
+}
+
+void take_work(Plan* node, const Work& work) {
+  node->targetlist = target_list(work.leaves);
+  node->qual = list_truncate(list_copy(node->qual), work.plain);
+}
+
+// Does the work above the node that returns the leaves.
+Plan* stack_work(Plan* node, const Work& work, Reading reading) {
+  if (work.conditions) reading.limit = 0;
+  Stack stack{node, output_columns(node), node, reading};
+  add_conditions(&stack, work.conditions, work.targets);
+  project(&stack, work.targets);
   take_place_of(&stack, node);
   return stack.top;
+}
+
+Plan* stack_above(Plan* node, Surroundings around) {
+  Work work;
+  if (around.marked || !can_take_work(node, around.reading, &work)) return node;
+  take_work(node, work);
+  return stack_work(node, work, around.reading);
+}
+
+bool reads_table(const Plan* node) {
+  switch (nodeTag(node)) {
+    case T_SeqScan:
+    case T_SampleScan:
+    case T_IndexScan:
+    case T_BitmapHeapScan:
+    case T_TidScan:
+    case T_TidRangeScan:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Partitions: one node above them all, if all have the same work to do, so that a batch may be of many small ones. Null
+// otherwise, and for cursors: WHERE CURRENT OF looks for the scan that has returned the row.
+Plan* stack_above_append(Append* node, Surroundings around) {
+  if (around.marked || !(around.reading.all || around.reading.eager)) return nullptr;
+  const int count = list_length(node->appendplans);
+  auto* works = static_cast<Work*>(palloc(static_cast<Size>(count) * sizeof(Work)));
+  for (int i = 0; i < count; ++i) {
+    auto* child = static_cast<Plan*>(list_nth(node->appendplans, i));
+    if (!reads_table(child) || !can_take_work(child, around.reading, works + i)) return nullptr;
+    if (!equal(works[i].conditions, works[0].conditions) || !equal(works[i].targets, works[0].targets)) return nullptr;
+  }
+  for (int i = 0; i < count; ++i) take_work(static_cast<Plan*>(list_nth(node->appendplans, i)), works[i]);
+  List* names = node->plan.targetlist;
+  node->plan.targetlist = target_list(output_columns(static_cast<Plan*>(linitial(node->appendplans))));
+  Plan* top = stack_work(&node->plan, works[0], around.reading);
+  apply_tlist_labeling(top->targetlist, names);
+  return top;
 }
 
 // A Result that only computes goes: the stack does that above the node below.
@@ -260,7 +320,8 @@ void stack_below_inner_keys(HashJoin* node) {
     known_to_join = lappend(known_to_join, replace_known(call, passed, INNER_VAR));
   }
   hash->hashkeys = replace_in_list(hash->hashkeys, known);
-  node->hashclauses = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(node->hashclauses), known_to_join, INNER_VAR));
+  Node* clauses = reinterpret_cast<Node*>(node->hashclauses);
+  node->hashclauses = reinterpret_cast<List*>(replace_known(clauses, known_to_join, INNER_VAR));
 }
 
 // ---- the tree
@@ -352,6 +413,8 @@ void rewrite_children(Plan* node, Surroundings around) {
 
 Plan* rewrite(Plan* plan, Surroundings around) {
   check_stack_depth();
+  if (IsA(plan, Append))
+    if (Plan* stack = stack_above_append(reinterpret_cast<Append*>(plan), around)) return stack;
   rewrite_children(plan, around);
   switch (nodeTag(plan)) {
     case T_Result:

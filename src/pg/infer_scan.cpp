@@ -132,7 +132,9 @@ TupleTableSlot* next_row(InferScanState* scan) {
   ErrorContextCallback context{.previous = error_context_stack, .callback = say_row, .arg = scan};
   error_context_stack = &context;
   MemoryContext outer = MemoryContextSwitchTo(scan->custom.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
-  HeapTuple row = wall([&] { return scan->batches->next(slot->tts_values + columns, slot->tts_isnull + columns, &scan->failing); });
+  HeapTuple row = wall([&] {
+    return scan->batches->next(slot->tts_values + columns, slot->tts_isnull + columns, &scan->failing);
+  });
   MemoryContextSwitchTo(outer);
   error_context_stack = context.previous;
   if (!row) return slot;
@@ -283,10 +285,11 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
                                       makeTargetEntry(reinterpret_cast<Expr*>(passed), entry->resno, nullptr, false));
   }
   const int columns = list_length(scan->custom_scan_tlist);
-  foreach (cell, calls)
-    scan->custom_scan_tlist = lappend(
-        scan->custom_scan_tlist, makeTargetEntry(static_cast<Expr*>(lfirst(cell)),
-                                                 static_cast<AttrNumber>(list_length(scan->custom_scan_tlist) + 1), nullptr, false));
+  foreach (cell, calls) {
+    const auto number = static_cast<AttrNumber>(list_length(scan->custom_scan_tlist) + 1);
+    scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+                                      makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
+  }
   scan->custom_private = list_make3(makeInteger(columns), makeInteger(reading.all || reading.eager),
                                     makeInteger(static_cast<int>(std::min<int64>(reading.limit, INT_MAX))));
   scan->methods = &kPlanMethods;

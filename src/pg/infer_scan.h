@@ -1,5 +1,5 @@
-// The plan node ImageInfer: reads the rows of the node below, has the runner score their images in batches, and returns the rows
-// in their order, with the results of the calls as further columns.
+// The plan node ImageInfer: reads the rows of the node below, has the runner score their images in batches, and returns the
+// rows in their order, with the results of the calls as further columns.
 #pragma once
 
 #include "pg/postgres_api.h"

@@ -47,11 +47,11 @@ void _PG_init(void) {
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
-                           "Off, each row is a request of its own; the results are the same.", &setting_enable_batch_infer, true,
-                           PGC_USERSET, 0, nullptr, nullptr, nullptr);
+                           "Off, each row is a request of its own; the results are the same.",
+                           &setting_enable_batch_infer, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.batch_size", "Most rows that a plan sends to the runner at once.",
-                          "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size, 128,
-                          1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+                          "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
+                          128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");
   install_infer_planner();
 }

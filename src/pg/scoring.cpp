@@ -42,7 +42,8 @@ InferReply PendingScores::wait() {
     ask_runner_for<Done>(LoadModel{std::get<InferRequest>(request_).model, bytes_of_()});
     reply_.emplace(request_);
   }
-  throw Error(Fault::limit_exceeded, "imagecalc-runner's cache is too small for the models in use", "Use fewer models at a time.");
+  throw Error(Fault::limit_exceeded, "imagecalc-runner's cache is too small for the models in use",
+              "Use fewer models at a time.");
 }
 
 void check_outputs(const Model& model, const InferReply& reply) {

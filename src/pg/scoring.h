@@ -15,8 +15,8 @@ namespace imagecalc {
 // A request to a model, without items yet.
 InferRequest request_for(const Model& model);
 
-// Throws Error(wrong_format) or Error(corrupt_value) for an image that cannot be one for the model, as far as is seen without
-// decoding it.
+// Throws Error(wrong_format) or Error(corrupt_value) for an image that cannot be one for the model, as far as is seen
+// without decoding it.
 void check_image(const Model& model, Bytes image, InferItem::Kind kind);
 
 // A request on its way. bytes_of gives the model's bytes where the runner lacks them; it is called by wait.

@@ -51,8 +51,8 @@ struct Portion {
   float decode_us = 0;
 };
 
-// The first half: hands the request's portions to `take`, one after the other. An item that cannot be decoded is a failure of
-// its own; throws what concerns all. `buffer` gives memory for the tensors, used or not.
+// The first half: hands the request's portions to `take`, one after the other. An item that cannot be decoded is a failure
+// of its own; throws what concerns all. `buffer` gives memory for the tensors, used or not.
 void decode_items(const InferRequest& request, const Interrupt& interrupt, const std::function<std::vector<float>()>& buffer,
                   const std::function<void(Portion&&)>& take);
 

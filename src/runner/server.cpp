@@ -42,12 +42,12 @@ struct Shared {
 // What the reader of a connection has ready for the thread that answers: a request to be answered whole, or a portion of one
 // whose items the reader has decoded.
 struct Work {
-  std::optional<Message> request;
-  ModelHash model{};
+  std::optional<Message> request = {};
+  ModelHash model = {};
   std::size_t items = 0;  // of the whole request
-  Portion portion;
-  std::optional<Failure> failure;  // of the whole request
-  bool last = true;                // of its request: then the reply is due
+  Portion portion = {};
+  std::optional<Failure> failure = {};  // of the whole request
+  bool last = true;                     // of its request: then the reply is due
 };
 
 // A little work ahead, so that decoding overlaps with the model, and no more: memory is bounded, and who sends faster waits.
@@ -132,7 +132,8 @@ class Connection {
     std::optional<Portion> held;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
-      open = queue_.put({.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last});
+      open = queue_.put(
+          {.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last});
     };
     try {
       decode_items(*request, HangUp(fd_), [&] { return queue_.spare_buffer(); }, [&](Portion&& portion) {

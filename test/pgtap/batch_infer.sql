@@ -22,7 +22,9 @@ CREATE TABLE natives AS SELECT id, jpeg::icimage('1x1/b32/k2/q50') AS image FROM
 CREATE TABLE wanted AS SELECT DISTINCT label FROM pictures ORDER BY label LIMIT 2;
 CREATE TABLE parted (id bigint, image icimage, said text) PARTITION BY RANGE (id);
 CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (25);
-CREATE TABLE parted_high PARTITION OF parted FOR VALUES FROM (25) TO (1000);
+CREATE TABLE parted_high (said text, dropped int, image icimage, id bigint);
+ALTER TABLE parted_high DROP dropped;
+ALTER TABLE parted ATTACH PARTITION parted_high FOR VALUES FROM (25) TO (1000);
 INSERT INTO parted SELECT id, image FROM few;
 CREATE VIEW guarded WITH (security_barrier) AS SELECT id, image, jpeg FROM few WHERE id % 3 = 0;
 ANALYZE few, natives, wanted, parted;
@@ -99,9 +101,9 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT w.label, l.* FROM wanted w, LATERAL (SELECT id, ic_infer(''linear'', image) FROM few f WHERE f.label = w.label ORDER BY id LIMIT 3) l ORDER BY 1, 2'),
 (1, 'SELECT label FROM wanted w WHERE EXISTS (SELECT FROM few f WHERE f.label = w.label AND ic_infer(''linear'', image) <> ''x'') ORDER BY 1'),
 (2, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id < 9 UNION ALL SELECT id, ic_infer(''cnn'', image) FROM few'),
-(2, 'SELECT id, ic_infer(''linear'', image) FROM parted'),
-(2, 'SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'' ORDER BY id'),
-(2, 'SELECT id, ic_infer(''linear'', image) FROM parted ORDER BY id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM parted'),
+(1, 'SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'' ORDER BY id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM parted ORDER BY id'),
 (1, 'SELECT count(ic_infer(''linear'', image)) FROM parted'),
 (1, 'SELECT id, unnest(ic_scores(''linear'', image)) > 0.3 FROM few'),
 (1, 'SELECT id, ic_infer(''linear'', image), generate_series(1, 2) FROM few'),
@@ -113,7 +115,7 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT id, ic_infer(''linear'', image) FROM few TABLESAMPLE BERNOULLI (50) REPEATABLE (1)'),
 (1, 'INSERT INTO few (id, said) SELECT id + 1000, ic_infer(''linear'', image) FROM few RETURNING id, said'),
 (1, 'UPDATE few SET said = ic_infer(''linear'', image) RETURNING id, said'),
-(2, 'UPDATE parted SET said = ic_infer(''linear'', image) RETURNING id, said'),
+(1, 'UPDATE parted SET said = ic_infer(''linear'', image) RETURNING id, said'),
 (1, 'UPDATE few SET said = ''no'' WHERE ic_infer(''linear'', image) <> ''x'' RETURNING id, said'),
 (1, 'UPDATE few f SET said = ic_infer(''linear'', p.image) FROM parted p WHERE p.id = f.id RETURNING f.id, f.said'),
 (1, 'DELETE FROM few WHERE ic_infer(''linear'', image) = ''' || :'first_label' || ''' RETURNING id'),
@@ -121,7 +123,27 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT CASE ic_infer(''linear'', image) WHEN ''' || :'first_label' || ''' THEN 1 ELSE 0 END, coalesce(ic_infer(''linear'', image), ''-'') FROM few'),
 (1, 'SELECT max(ic_infer(''linear'', jpeg::icimage(''1x1/b8/k3/q20@64''))) FROM few'),
 (1, 'SELECT id, random() < 2, ic_infer(''linear'', image) FROM few'),
+(1, 'SELECT few, ctid, tableoid::regclass, ic_infer(''linear'', image) FROM few'),
+(2, 'SELECT tableoid::regclass, ic_infer(''linear'', image), parted FROM parted'),
+(1, 'SELECT ic_infer(''linear'', image), (SELECT max(label) FROM wanted), (SELECT count(*) FROM wanted w WHERE w.label = f.label) FROM few f'),
+(1, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) <> ''x'' AND id > (SELECT count(*) FROM wanted w WHERE w.label < ic_infer(''linear'', f.image)) ORDER BY id'),
+(1, 'SELECT DISTINCT ON (label) label, ic_infer(''linear'', image) FROM few ORDER BY label, id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few ORDER BY id % 5 FETCH FIRST 3 ROWS WITH TIES'),
+(1, 'SELECT ic_infer(''linear'', image) FROM few INTERSECT SELECT label FROM wanted ORDER BY 1'),
+(1, 'WITH RECURSIVE r(n, said) AS (SELECT 1, NULL UNION ALL SELECT n + 1, ic_infer(''linear'', f.image) FROM r JOIN few f ON f.id = n WHERE n < 9) SELECT * FROM r'),
+(1, 'SELECT ic_infer(''linear'', u.image) FROM (SELECT array_agg(image ORDER BY id) AS a FROM few) s, unnest(s.a) AS u(image)'),
+(1, 'SELECT ic_infer(''linear'', v.image), v.id FROM (SELECT id, image FROM few ORDER BY id DESC LIMIT 5) v'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE ctid = ANY (ARRAY(SELECT ctid FROM few WHERE id < 4)) ORDER BY id'),
+(1, 'SELECT * FROM (SELECT id, ic_infer(''linear'', image) AS said, row_number() OVER (PARTITION BY label ORDER BY id) AS n FROM few) s WHERE n <= 2 ORDER BY id'),
+(1, 'SELECT count(ic_infer(''linear'', image)), label, id % 2 FROM few GROUP BY GROUPING SETS ((label), (id % 2)) ORDER BY 2, 3'),
+(1, 'SELECT f.id, g FROM few f CROSS JOIN generate_series(1, 2) g WHERE ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1, 2'),
+(1, 'SELECT f.id FROM few f WHERE EXISTS (SELECT FROM parted p WHERE p.id = f.id + 1) AND ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1'),
+(1, 'UPDATE few f SET said = ic_infer(''linear'', image), (label, jpeg) = (SELECT w.label, NULL::bytea FROM wanted w ORDER BY 1 LIMIT 1) RETURNING id, label, said'),
+(1, 'INSERT INTO few (id, said) SELECT id, ic_infer(''linear'', image) FROM few ON CONFLICT (id) DO UPDATE SET said = excluded.said RETURNING id, said'),
+(1, 'SELECT id, ic_infer(''linear''::varchar(20), image)::varchar(3) FROM few'),
+(1, 'SELECT NOT (ic_infer(''linear'', image) = ''x'' AND id > 3), ARRAY[ic_infer(''linear'', image)], ROW(ic_infer(''linear'', image), id) FROM few'),
 -- not covered
+(0, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) NOT IN (SELECT label FROM wanted) OR id = 3'),
 (0, 'SELECT id, CASE WHEN id > 3 THEN ic_infer(''linear'', image) END FROM few'),
 (0, 'SELECT id FROM few WHERE id < 3 OR ic_infer(''linear'', image) <> ''x'''),
 (0, 'SELECT id, ic_infer(CASE WHEN id < 9 THEN ''cnn'' ELSE ''linear'' END, image) FROM few'),
@@ -131,6 +153,8 @@ INSERT INTO shape (nodes, statement) VALUES
 (0, 'SELECT id, lag(ic_infer(''linear'', image)) OVER (ORDER BY id) FROM few ORDER BY id'),
 (0, 'SELECT f.id, w.label FROM few f JOIN wanted w ON w.label < ic_infer(''linear'', f.image) ORDER BY 1, 2'),
 (0, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t ORDER BY 1, t.score'),
+(0, 'SELECT l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) OFFSET 0) l'),
+(0, 'INSERT INTO few (id, image) SELECT id, image FROM few ON CONFLICT (id) DO UPDATE SET said = ic_infer(''linear'', excluded.image) RETURNING id, said'),
 (0, 'UPDATE few SET said = ''x'' WHERE id < 9 RETURNING id, ic_infer(''linear'', image)'),
 (0, 'SELECT ic_infer(''linear'', (SELECT image FROM few WHERE id = 1))'),
 (0, 'SELECT ic_infer(''linear'', NULL::icimage), id FROM few');
