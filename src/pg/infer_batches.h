@@ -58,8 +58,8 @@ class InferBatches {
   InferBatches& operator=(const InferBatches&) = delete;
 
   // The next row as the node below gave it, with its place in the table if it is one's, and the calls' results, in the
-  // current memory context; null at the end. The row lives until the next call. What is wrong with a row's images is thrown as
-  // Error when its turn comes; then `failing` is set, and row() is its number.
+  // current memory context; null at the end. The row lives until the next call. What is wrong with a row's images is thrown
+  // as Error when its turn comes; then `failing` is set, and row() is its number.
   HeapTuple next(Datum* results, bool* nulls, bool* failing);
   std::uint64_t row() const { return row_; }
 

@@ -14,8 +14,8 @@ inline constexpr char kSocketPath[] = "pg_stat_tmp/imagecalc.sock";
 inline constexpr char kLockPath[] = "pg_stat_tmp/imagecalc.lock";
 
 // A request on its way to the serving runner. A session may have several, of one query or of many: the runner answers them
-// in order. Who destroys one gives its reply up; once nobody waits any more, the conversation is dropped, and the runner drops
-// what it was at.
+// in order. Who destroys one gives its reply up; once nobody waits any more, the conversation is dropped, and the runner
+// drops what it was at.
 class PendingReply {
  public:
   // Does not wait for the runner to take the request; starts a runner where none is up.

@@ -128,12 +128,13 @@ class Connection {
   bool read(Message message) {
     auto* request = std::get_if<InferRequest>(&message);
     if (!request) return queue_.put({.request = std::move(message)});
+    const bool single = request->items.size() == 1;
     // Held back by one, so that the last one is known as such.
     std::optional<Portion> held;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
-      open = queue_.put(
-          {.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last});
+      Work work{.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last};
+      open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
       decode_items(*request, HangUp(fd_), [&] { return queue_.spare_buffer(); }, [&](Portion&& portion) {
@@ -147,23 +148,33 @@ class Connection {
     return open;
   }
 
-  // ---- the answering thread
+  // Whether there is nothing to overlap with: a lone image is not worth waking another thread.
+  bool is_alone() const {
+    pollfd state{.fd = fd_, .events = POLLIN, .revents = 0};
+    return unanswered_ == 1 && ::poll(&state, 1, 0) == 0;
+  }
+
+  // ---- the answering thread, or the reading one as long as the other has nothing to do
 
   void answer_all() try {
-    while (auto work = queue_.take()) {
-      answer(*work);
-      queue_.give_back(std::move(work->portion.tensors));
-      if (!work->last) continue;
-      channel_.send(std::exchange(reply_, std::nullopt).value());
-      inference_.reset();
-      --shared_.busy, --unanswered_;
-    }
+    while (auto work = queue_.take()) handle(*work);
   } catch (const Error& error) {
     if (error.fault() != Fault::unavailable) log_line(std::string("closing a connection: ") + error.what());
     hang_up();
   } catch (const std::exception& error) {
     log_line(std::string("closing a connection: ") + error.what());
     hang_up();
+  }
+
+  // True: someone answers.
+  bool handle(Work& work) {
+    answer(work);
+    queue_.give_back(std::move(work.portion.tensors));
+    if (!work.last) return true;
+    channel_.send(std::exchange(reply_, std::nullopt).value());
+    inference_.reset();
+    --shared_.busy, --unanswered_;
+    return true;
   }
 
   // The reader may be waiting for more to read, or for room in the queue.

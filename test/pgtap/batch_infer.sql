@@ -258,6 +258,17 @@ SELECT is(r, (:'all_rows'::text[])[6:7], 'as does the second when the first is c
 SELECT is(r, (:'all_rows'::text[])[1:3] || (:'all_rows'::text[])[2] || (:'all_rows'::text[])[61] || (:'all_rows'::text[])[1],
           'a scrollable one goes backwards') FROM fetched('scrolled', ARRAY['3', 'PRIOR', 'LAST', 'FIRST']) AS r;
 
+-- an error that a block or a savepoint catches leaves a cursor with batches on their way as it was
+SET imagecalc.batch_size = 2;
+DECLARE busy NO SCROLL CURSOR FOR SELECT id, ic_infer('linear', image) FROM few;
+SELECT is(array_length(r, 1), 6, 'a cursor that has more batches on their way') FROM fetched('busy', ARRAY['6']) AS r;
+SELECT complains('SELECT ic_infer(''rgb'', substr(jpeg, 1, 300)) FROM few WHERE id = 1', '22P03', '%', '%', 'another query fails');
+SELECT is(r, (:'all_rows'::text[])[7:10], 'the cursor goes on') FROM fetched('busy', ARRAY['4']) AS r;
+SELECT complains('SELECT count(ic_infer(''rgb'', substr(jpeg, 1, 300 + 100000 * (id % 9)::int))) FROM few', '22P03', '%', '%',
+                 'a batched one fails');
+SELECT is(r, (:'all_rows'::text[])[11:], 'and it goes on to its end') FROM fetched('busy', ARRAY['ALL']) AS r;
+RESET imagecalc.batch_size;
+
 -- a cursor's current row is the one it has returned, not the one that was read ahead
 CREATE FUNCTION say_at_cursor(cursor_name text, new_value text) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE

@@ -75,6 +75,14 @@ my ($out, $err) = finish_query($query);
 like($err, qr/ERROR:  imagecalc-runner ended while it was at work\nHINT:/, 'the runner is killed: a clean error');
 is($session->query("SELECT count($call) FROM many"), $count, 'and the next query works');
 
+my @queries = map { start_query($node, 'postgres', $long) } 1 .. 8;
+sleep 1;
+kill 'KILL', runners($node, 'serve');
+is_deeply([ map { my (undef, $error) = finish_query($_); $error =~ /^ERROR:  imagecalc-runner ended while it was at work/ } @queries ],
+  [ (1) x 8 ], 'eight sessions at once: each gets the error');
+@queries = map { start_query($node, 'postgres', "SELECT count($call) FROM many") } 1 .. 8;
+is_deeply([ map { (finish_query($_))[0] } @queries ], [ ($count) x 8 ], 'and eight answers from the next runner');
+
 # ---- rows that another session changes meanwhile are seen as it left them
 
 $session->query_safe('BEGIN; UPDATE images SET id = id + 1000 WHERE id = 2');
