@@ -4,10 +4,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "pg/wall.h"
 
 namespace imagecalc {
 namespace {
+
+// How much memory a message may ask for before its bytes arrive.
+constexpr std::size_t kReadStep = 1 << 20;
 
 // A cancel may have reached the other side first: then it is a cancel that happened.
 [[noreturn]] void throw_gone() {
@@ -15,6 +20,8 @@ namespace {
   throw Error(Fault::unavailable, "imagecalc-runner ended while it was at work",
               "The server's log says why. Try again: it is started anew.");
 }
+
+bool must_wait() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 }  // namespace
 
@@ -25,12 +32,18 @@ Channel::Channel(int descriptor) : descriptor_(descriptor) {
 Channel& Channel::operator=(Channel&& other) noexcept {
   close();
   std::swap(descriptor_, other.descriptor_);
+  std::swap(outgoing_, other.outgoing_);
+  std::swap(sent_, other.sent_);
+  std::swap(incoming_, other.incoming_);
+  std::swap(received_, other.received_);
   return *this;
 }
 
 void Channel::close() {
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = -1;
+  outgoing_ = incoming_ = Blob();
+  sent_ = received_ = 0;
 }
 
 bool Channel::is_stale() const {
@@ -39,7 +52,62 @@ bool Channel::is_stale() const {
   return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
-void Channel::wait(int events) {
+void Channel::post(const Message& message) {
+  Blob frame = encode_frame(message);
+  if (outgoing_.empty()) {
+    outgoing_ = std::move(frame);
+  } else {
+    outgoing_.insert(outgoing_.end(), frame.begin(), frame.end());
+  }
+  if (!try_push()) throw_gone();
+}
+
+bool Channel::try_push() noexcept {
+  while (sent_ < outgoing_.size()) {
+    const ssize_t count = ::send(descriptor_, outgoing_.data() + sent_, outgoing_.size() - sent_, MSG_NOSIGNAL);
+    if (count > 0) {
+      sent_ += static_cast<std::size_t>(count);
+    } else if (count < 0 && must_wait()) {
+      return true;
+    } else if (count == 0 || errno != EINTR) {
+      return false;
+    }
+  }
+  outgoing_ = Blob();
+  sent_ = 0;
+  return true;
+}
+
+// Whether incoming_ has as many bytes.
+bool Channel::read_up_to(std::size_t size) {
+  while (received_ < size) {
+    if (received_ == incoming_.size()) incoming_.resize(std::min(size, std::max(2 * received_, kReadStep)));
+    const ssize_t count = recv(descriptor_, incoming_.data() + received_, std::min(size, incoming_.size()) - received_, 0);
+    if (count > 0) {
+      received_ += static_cast<std::size_t>(count);
+    } else if (count < 0 && must_wait()) {
+      return false;
+    } else if (count == 0 || errno != EINTR) {
+      throw_gone();
+    }
+  }
+  return true;
+}
+
+std::optional<Message> Channel::poll() {
+  if (!try_push()) throw_gone();
+  if (!read_up_to(kFrameHeaderSize)) return std::nullopt;
+  const FrameHeader header = decode_frame_header(std::span(incoming_).first<kFrameHeaderSize>());
+  const std::size_t size = kFrameHeaderSize + header.body_size;
+  if (!read_up_to(size)) return std::nullopt;
+  Message message = decode_body(header, std::span(incoming_).subspan(kFrameHeaderSize, header.body_size));
+  received_ = 0;
+  if (incoming_.size() > kReadStep) incoming_ = Blob();
+  return message;
+}
+
+void Channel::wait() {
+  const int events = WL_SOCKET_READABLE | (outgoing_.empty() ? 0 : WL_SOCKET_WRITEABLE);
   while (true) {
     const int happened = pg([&] {
       return WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | events, descriptor_, -1, PG_WAIT_EXTENSION);
@@ -52,42 +120,11 @@ void Channel::wait(int events) {
   }
 }
 
-void Channel::send(const Message& message) {
-  const Blob frame = encode_frame(message);
-  std::size_t sent = 0;
-  while (sent < frame.size()) {
-    const ssize_t count = ::send(descriptor_, frame.data() + sent, frame.size() - sent, MSG_NOSIGNAL);
-    if (count > 0) {
-      sent += static_cast<std::size_t>(count);
-    } else if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait(WL_SOCKET_WRITEABLE);
-    } else if (count == 0 || errno != EINTR) {
-      throw_gone();
-    }
-  }
-}
-
-void Channel::read_exactly(std::uint8_t* data, std::size_t size) {
-  std::size_t have = 0;
-  while (have < size) {
-    const ssize_t count = recv(descriptor_, data + have, size - have, 0);
-    if (count > 0) {
-      have += static_cast<std::size_t>(count);
-    } else if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait(WL_SOCKET_READABLE);
-    } else if (count == 0 || errno != EINTR) {
-      throw_gone();
-    }
-  }
-}
-
 Message Channel::receive() {
-  std::array<std::uint8_t, kFrameHeaderSize> head;
-  read_exactly(head.data(), head.size());
-  const FrameHeader header = decode_frame_header(head);
-  Blob body(header.body_size);
-  read_exactly(body.data(), body.size());
-  return decode_body(header, body);
+  while (true) {
+    if (auto message = poll()) return std::move(*message);
+    wait();
+  }
 }
 
 }  // namespace imagecalc

@@ -1,16 +1,19 @@
 // Frames over a descriptor, in a Postgres process: waits can be cancelled, and end when the other side is gone.
 #pragma once
 
+#include <optional>
+
 #include "protocol/messages.h"
 
 namespace imagecalc {
 
+// Whatever is half sent or half received is kept, so that an ERROR or a cancel in between leaves a channel that works.
 class Channel {
  public:
   Channel() = default;
   explicit Channel(int descriptor);  // takes it over; it becomes non-blocking
   ~Channel() { close(); }
-  Channel(Channel&& other) noexcept : descriptor_(other.descriptor_) { other.descriptor_ = -1; }
+  Channel(Channel&& other) noexcept { *this = std::move(other); }
   Channel& operator=(Channel&& other) noexcept;
 
   bool is_open() const { return descriptor_ >= 0; }
@@ -19,15 +22,27 @@ class Channel {
   // Whether the other side has hung up, or left something that nobody asked for. Does not wait.
   bool is_stale() const;
 
-  // Both throw Error(unavailable) when the other side is gone.
-  void send(const Message& message);
+  // Puts a message on its way without waiting: what the socket does not take now goes with the next call of any of these.
+  // All throw Error(unavailable) when the other side is gone.
+  void post(const Message& message);
+  // A message, if a whole one has come. Does not wait.
+  std::optional<Message> poll();
+  // Waits until there is reason to call poll again.
+  void wait();
+  // Sends on what post has left. Asks for no interrupts; false when the other side is gone.
+  bool try_push() noexcept;
+
+  void send(const Message& message) { post(message); }
   Message receive();
 
  private:
-  void wait(int events);
-  void read_exactly(std::uint8_t* data, std::size_t size);
+  bool read_up_to(std::size_t size);
 
   int descriptor_ = -1;
+  Blob outgoing_;
+  std::size_t sent_ = 0;      // of outgoing_
+  Blob incoming_;             // of one frame, its header included
+  std::size_t received_ = 0;  // of incoming_
 };
 
 }  // namespace imagecalc

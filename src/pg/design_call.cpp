@@ -8,6 +8,7 @@
 #include "pg/design_store.h"
 #include "pg/design_worker.h"
 #include "pg/model_catalog.h"
+#include "pg/runner_client.h"
 #include "pg/settings.h"
 
 using namespace imagecalc;

@@ -5,7 +5,7 @@
 
 #include "codec/encode.h"
 #include "codec/value.h"
-#include "pg/model_catalog.h"
+#include "pg/scoring.h"
 #include "pg/settings.h"
 
 namespace imagecalc {
@@ -39,7 +39,11 @@ double mean_size(const std::vector<Blob>& files) {
 // Decode, transfer and model, an image, at the working batch.
 Latency time_requests(const InferRequest& request, const Blob& model) {
   const auto count = static_cast<double>(request.items.size());
-  const auto ask = [&] { return infer(request, [&] { return model; }); };
+  const auto ask = [&] {
+    InferReply reply = PendingScores(request, [&] { return model; }).wait();
+    if (!reply.failures.empty()) throw_failure(reply.failures[0]);
+    return reply;
+  };
   const auto begin = Clock::now();
   do ask();
   while (microseconds_since(begin) < kWarmUpUs);

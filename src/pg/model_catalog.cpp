@@ -30,10 +30,16 @@ std::vector<std::string> read_labels(SqlScope& sql, const std::string& name) {
 }  // namespace
 
 Model find_model(const std::string& name) {
+  std::optional<Model> model = look_up_model(name);
+  if (!model) throw_no_model(name);
+  return std::move(*model);
+}
+
+std::optional<Model> look_up_model(const std::string& name) {
   SqlScope sql(SqlScope::As::caller);
   const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] "
                             "FROM imagecalc.model WHERE name = $1", {name}, true);
-  if (rows.empty()) throw_no_model(name);
+  if (rows.empty()) return std::nullopt;
   Model model;
   model.name = name;
   const auto hash = rows[0].bytes(0);

@@ -5,9 +5,9 @@
 
 #include "codec/tensor.h"
 #include "pg/datum.h"
-#include "pg/icimage.h"
+#include "pg/infer_calls.h"
 #include "pg/model_catalog.h"
-#include "pg/settings.h"
+#include "pg/scoring.h"
 
 using namespace imagecalc;
 
@@ -124,46 +124,25 @@ Scored score(const text* model_name, const struct varlena* image, InferItem::Kin
   result.model = find_model(std::string(text_view(model_name)));
   const Model& model = result.model;
   const Bytes bytes = varlena_bytes(image);
-  if (kind == InferItem::Kind::value) {
-    const Format have = read_value_header(bytes, current_limits()).format;
-    if (model.input.rgb)
-      throw Error(Fault::wrong_format, "model \"" + model.name + "\" reads RGB pictures, not icimage values",
-                  "Give it the picture file as bytea, or design a model for icimage with ic_design.");
-    if (have != model.input.format) refuse_format(have, model.input.format);
-  }
-  InferRequest request;
-  request.model = model.hash;
-  request.input = model.input;
-  request.normalisation = model.normalisation;
-  request.max_pixels = setting_max_pixels;
+  check_image(model, bytes, kind);
+  InferRequest request = request_for(model);
   request.items.push_back({kind, Blob(bytes.begin(), bytes.end())});
-  InferReply reply = infer(request, [&] { return read_model_bytes(model.name); });
-  if (reply.scores.size() != model.labels.size())
-    throw Error(Fault::bad_model, "model \"" + model.name + "\" gave " + std::to_string(reply.scores.size()) + " scores for " +
-                    std::to_string(model.labels.size()) + " labels");
+  InferReply reply = PendingScores(std::move(request), [&] { return read_model_bytes(model.name); }).wait();
+  if (!reply.failures.empty()) throw_failure(reply.failures[0]);
+  check_outputs(model, reply);
   result.scores = std::move(reply.scores);
   return result;
 }
 
-std::vector<float> softmax(std::vector<float> scores) {
-  const float top = *std::max_element(scores.begin(), scores.end());
-  double sum = 0;
-  for (float& score : scores) sum += score = std::exp(score - top);
-  for (float& score : scores) score = static_cast<float>(score / sum);
-  return scores;
+Datum infer(FunctionCallInfo fcinfo, InferItem::Kind kind) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  const Scored scored = score(model, PG_GETARG_VARLENA_PP(1), kind);
+  return best_label(scored.model, scored.scores);
 }
 
-Datum best_label(const Scored& scored) {
-  const auto best = std::max_element(scored.scores.begin(), scored.scores.end()) - scored.scores.begin();
-  return text_datum(scored.model.labels[static_cast<std::size_t>(best)]);
-}
-
-Datum probabilities(const Scored& scored) {
-  const std::vector<float> values = softmax(scored.scores);
-  auto* elements = static_cast<Datum*>(allocate(values.size() * sizeof(Datum)));
-  std::transform(values.begin(), values.end(), elements, [](float value) { return Float4GetDatum(value); });
-  const int count = static_cast<int>(values.size());
-  return PointerGetDatum(pg([&] { return construct_array(elements, count, FLOAT4OID, sizeof(float), true, TYPALIGN_INT); }));
+Datum scores(FunctionCallInfo fcinfo, InferItem::Kind kind) {
+  const text* model = PG_GETARG_TEXT_PP(0);
+  return probabilities(score(model, PG_GETARG_VARLENA_PP(1), kind).scores);
 }
 
 Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
@@ -231,25 +210,13 @@ IC_FUNCTION(ic_drop_model) {
   PG_RETURN_VOID();
 }
 
-IC_FUNCTION(ic_infer_value) {
-  const text* model = PG_GETARG_TEXT_PP(0);
-  return best_label(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::value));
-}
+IC_FUNCTION(ic_infer_value) { return infer(fcinfo, InferItem::Kind::value); }
 
-IC_FUNCTION(ic_infer_picture) {
-  const text* model = PG_GETARG_TEXT_PP(0);
-  return best_label(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::picture));
-}
+IC_FUNCTION(ic_infer_picture) { return infer(fcinfo, InferItem::Kind::picture); }
 
-IC_FUNCTION(ic_scores_value) {
-  const text* model = PG_GETARG_TEXT_PP(0);
-  return probabilities(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::value));
-}
+IC_FUNCTION(ic_scores_value) { return scores(fcinfo, InferItem::Kind::value); }
 
-IC_FUNCTION(ic_scores_picture) {
-  const text* model = PG_GETARG_TEXT_PP(0);
-  return probabilities(score(model, PG_GETARG_VARLENA_PP(1), InferItem::Kind::picture));
-}
+IC_FUNCTION(ic_scores_picture) { return scores(fcinfo, InferItem::Kind::picture); }
 
 IC_FUNCTION(ic_topk_value) { return top(fcinfo, InferItem::Kind::value); }
 

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "codec/value.h"
+#include "pg/infer_plan.h"
 #include "pg/postgres_api.h"
 #include "pg/settings.h"
 
@@ -16,6 +17,8 @@ int setting_max_pixels = 100'000'000;
 int setting_compression_level = kDefaultCompressionLevel;
 int setting_runner_threads = 0;
 int setting_trainer_threads = 0;
+bool setting_enable_batch_infer = true;
+int setting_batch_size = 128;
 
 Limits current_limits() {
   Limits limits;
@@ -43,5 +46,12 @@ void _PG_init(void) {
                           &setting_runner_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
+                           "Off, each row is a request of its own; the results are the same.",
+                           &setting_enable_batch_infer, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.batch_size", "Most rows that a plan sends to the runner at once.",
+                          "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
+                          128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");
+  install_infer_planner();
 }

@@ -5,21 +5,30 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <deque>
+
 #include "pg/channel.h"
 #include "pg/wall.h"
 
 namespace imagecalc {
+
+struct PendingReply::Place {
+  std::optional<Message> reply;
+  bool lost = false;  // the conversation was dropped before the reply came
+};
+
 namespace {
 
 constexpr int kStartTimeoutMs = 60'000;  // LibTorch alone takes a second to map, more on a cold disk
 constexpr int kRetryMs = 10;
 
-// Kept for the life of the session. Busy between a request and its reply: a conversation that an ERROR cut off is not resumed.
-struct Session {
+struct SessionState {
   Channel channel;
-  bool busy = false;
+  std::deque<std::shared_ptr<PendingReply::Place>> waiting;  // in the order of their requests
 };
-Session session;
+// Kept for the life of the session.
+SessionState session;
 
 int try_connect() {
   const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -83,34 +92,48 @@ void ensure_supervisor(BackgroundWorkerHandle*& handle) {
     throw Error(Fault::unavailable, "imagecalc-runner could not be started", "The server's log says why.");
 }
 
-Message converse(const Message& request) {
-  session.busy = true;
-  session.channel.send(request);
-  Message reply = session.channel.receive();
-  session.busy = false;
-  return reply;
-}
-
 // Whether a runner answers on a new connection. One that is about to end may still accept it.
 bool try_greet() {
   const int descriptor = try_connect();
   if (descriptor < 0) return false;
   session.channel = Channel(descriptor);
   try {
-    const Message reply = converse(Hello{});
-    if (const Failure* failure = std::get_if<Failure>(&reply)) {
-      session.channel.close();
-      throw_failure(*failure);
-    }
+    session.channel.post(Hello{});
+    const Message reply = session.channel.receive();
+    if (const Failure* failure = std::get_if<Failure>(&reply)) throw_failure(*failure);
     return true;
   } catch (const Error& error) {
+    session.channel.close();
     if (error.fault() != Fault::unavailable) throw;
     return false;
+  } catch (...) {
+    session.channel.close();
+    throw;
   }
 }
 
+// After this those who still wait are told that the runner is gone.
+void drop_conversation() noexcept {
+  session.channel.close();
+  for (const auto& place : session.waiting) place->lost = true;
+  session.waiting.clear();
+}
+
+// Takes what has come. Does not wait.
+void take_replies() try {
+  while (!session.waiting.empty()) {
+    auto reply = session.channel.poll();
+    if (!reply) return;
+    session.waiting.front()->reply = std::move(*reply);
+    session.waiting.pop_front();
+  }
+} catch (const Error&) {
+  drop_conversation();
+  throw;
+}
+
 void ensure_connected() {
-  if (session.channel.is_open() && !session.busy && !session.channel.is_stale()) return;
+  if (session.channel.is_open() && (!session.waiting.empty() || !session.channel.is_stale())) return;
   BackgroundWorkerHandle* handle = nullptr;
   for (int waited = 0; waited < kStartTimeoutMs; waited += kRetryMs) {
     if (try_greet()) return;
@@ -124,11 +147,39 @@ void ensure_connected() {
 
 void throw_failure(const Failure& failure) { throw Error(failure.fault, failure.message, failure.hint); }
 
-Message ask_runner(const Message& request) {
+PendingReply::PendingReply(const Message& request) : place_(std::make_shared<Place>()) {
   ensure_connected();
-  Message reply = converse(request);
-  if (const Failure* failure = std::get_if<Failure>(&reply)) throw_failure(*failure);
-  return reply;
+  session.waiting.push_back(place_);
+  try {
+    session.channel.post(request);
+  } catch (...) {
+    drop_conversation();
+    throw;
+  }
 }
+
+PendingReply::~PendingReply() {
+  if (!place_) return;
+  place_.reset();
+  const bool given_up = std::all_of(session.waiting.begin(), session.waiting.end(),
+                                    [](const auto& place) { return place.use_count() == 1; });
+  if (given_up && !session.waiting.empty()) drop_conversation();
+}
+
+Message PendingReply::wait() {
+  while (!place_->reply && !place_->lost) {
+    take_replies();
+    if (!place_->reply) session.channel.wait();
+  }
+  if (place_->lost)
+    throw Error(Fault::unavailable, "imagecalc-runner ended while it was at work",
+                "The server's log says why. Try again: it is started anew.");
+  if (const Failure* failure = std::get_if<Failure>(&*place_->reply)) throw_failure(*failure);
+  return std::move(*place_->reply);
+}
+
+void push_requests() noexcept { session.channel.try_push(); }
+
+Message ask_runner(const Message& request) { return PendingReply(request).wait(); }
 
 }  // namespace imagecalc

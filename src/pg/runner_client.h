@@ -1,6 +1,9 @@
 // A session's conversation with the serving runner.
 #pragma once
 
+#include <memory>
+#include <optional>
+
 #include "protocol/messages.h"
 
 namespace imagecalc {
@@ -10,8 +13,31 @@ namespace imagecalc {
 inline constexpr char kSocketPath[] = "pg_stat_tmp/imagecalc.sock";
 inline constexpr char kLockPath[] = "pg_stat_tmp/imagecalc.lock";
 
-// Sends a request to the serving runner and waits for its reply; starts the runner where none is up. Can be cancelled while
-// it waits. A Failure in reply is thrown as Error. Error(unavailable) when the runner dies meanwhile.
+// A request on its way to the serving runner. A session may have several, of one query or of many: the runner answers them
+// in order. Who destroys one gives its reply up; once nobody waits any more, the conversation is dropped, and the runner
+// drops what it was at.
+class PendingReply {
+ public:
+  // Does not wait for the runner to take the request; starts a runner where none is up.
+  explicit PendingReply(const Message& request);
+  ~PendingReply();
+  PendingReply(PendingReply&&) = default;
+  PendingReply& operator=(PendingReply&&) = delete;
+
+  // Can be cancelled. Throws what a Failure says, and Error(unavailable) when the runner died meanwhile.
+  Message wait();
+
+  struct Place;
+
+ private:
+  std::shared_ptr<Place> place_;
+};
+
+// Sends on what the socket did not take at once, if anything. Cheap, and nothing escapes from it: a runner that is gone is
+// noticed by who waits.
+void push_requests() noexcept;
+
+// Sends a request and waits for its reply.
 Message ask_runner(const Message& request);
 
 // The same, where the reply must be a Reply.

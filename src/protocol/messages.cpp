@@ -65,7 +65,7 @@ void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.mes
 
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
 void fields(auto& archive, Is<InferRequest> auto& m) { archive(m.model, m.input, m.normalisation, m.max_pixels, m.items); }
-void fields(auto& archive, Is<InferReply> auto& m) { archive(m.outputs, m.scores, m.decode_us, m.model_us); }
+void fields(auto& archive, Is<InferReply> auto& m) { archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures); }
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
 void fields(auto& archive, Is<TensorShape> auto& m) { archive(m.height, m.width); }

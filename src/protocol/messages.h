@@ -1,6 +1,6 @@
 // What Postgres and imagecalc-runner say to each other.
 //
-// Serving (Unix socket, one conversation a session, strictly request then reply):
+// Serving (Unix socket, one conversation a session; several requests may be on their way, replies come in their order):
 //   InferRequest  -> InferReply | NeedModel | Failure       NeedModel: send LoadModel, then the request again
 //   LoadModel     -> Done | Failure
 //   InspectModel  -> InspectReply | Failure
@@ -23,7 +23,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -58,11 +58,13 @@ struct InferRequest {
   std::vector<InferItem> items;
 };
 
+// An item that cannot be classified fails alone: its row of scores is zeros, and failures says why.
 struct InferReply {
-  std::uint32_t outputs = 0;  // a row's length
-  std::vector<float> scores;  // [items][outputs], as the model gives them (logits)
-  float decode_us = 0;        // for the whole request: bytes to tensor
-  float model_us = 0;         // for the whole request: tensor to scores
+  std::uint32_t outputs = 0;      // a row's length; 0 where every item failed
+  std::vector<float> scores;      // [items][outputs], as the model gives them (logits)
+  float decode_us = 0;            // for the whole request: bytes to tensor
+  float model_us = 0;             // for the whole request: tensor to scores
+  std::vector<Failure> failures;  // by item, ascending
 };
 
 struct NeedModel {};

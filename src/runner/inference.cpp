@@ -1,6 +1,7 @@
 #include "runner/inference.h"
 
 #include <chrono>
+#include <exception>
 #include <variant>
 
 #include "codec/encode.h"
@@ -15,9 +16,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Microseconds = std::chrono::duration<float, std::micro>;
 
-// What goes through the model at once: as much as keeps the model's own buffers within reason.
-constexpr std::size_t kMaxBatchFloats = std::size_t{16} << 20;
-constexpr std::size_t kMaxBatchImages = 256;
+// What goes through the model at once: as much as keeps the buffers, of which a connection has a few, within reason.
+constexpr std::size_t kMaxPortionFloats = std::size_t{8} << 20;
+constexpr std::size_t kMaxPortionImages = 256;
 
 // An item on its way to a tensor: a picture file's coefficients, a stored value, or pixels for an RGB model.
 using Decoded = std::variant<Coefficients, StoredImage, Picture>;
@@ -43,94 +44,126 @@ Decoded decode(const InferItem& item, const ModelInput& input, const Limits& lim
   return value;
 }
 
-// Collects tensors of one size and runs them together; another size, or a full batch, sends them off.
-class Batch {
- public:
-  Batch(const InferRequest& request, Model& model, Cores& cores, const Interrupt& interrupt)
-      : request_(request), model_(model), cores_(cores), interrupt_(interrupt) {}
+// Failures that the next item would meet as well.
+bool concerns_all(Fault fault) {
+  return fault == Fault::cancelled || fault == Fault::out_of_memory || fault == Fault::internal;
+}
 
-  void add(const Decoded& item) {
+// Collects tensors of one size; another size, or a full portion, hands them on.
+class Collector {
+ public:
+  Collector(const InferRequest& request, const std::function<std::vector<float>()>& buffer,
+            const std::function<void(Portion&&)>& take)
+      : request_(request), buffer_(buffer), take_(take) {
+    portion_.tensors = buffer_();
+  }
+
+  void add(std::uint32_t index, const Decoded& item) {
     if (auto* value = std::get_if<StoredImage>(&item)) {
       Geometry geometry = value->header.geometry();
-      place_normalised(*value, request_.normalisation, next({geometry.tensor_height, geometry.tensor_width}));
+      place_normalised(*value, request_.normalisation, next(index, {geometry.tensor_height, geometry.tensor_width}));
     } else if (auto* coefficients = std::get_if<Coefficients>(&item)) {
       Geometry geometry = coefficients->geometry();
-      place_normalised(*coefficients, request_.normalisation, next({geometry.tensor_height, geometry.tensor_width}));
+      place_normalised(*coefficients, request_.normalisation, next(index, {geometry.tensor_height, geometry.tensor_width}));
     } else {
       auto& picture = std::get<Picture>(item);
       int size = request_.input.rgb_size;
       Box whole{0, 0, picture.width, picture.height};
-      place_rgb(picture, whole, size, request_.normalisation, next({size, size}));
+      place_rgb(picture, whole, size, request_.normalisation, next(index, {size, size}));
     }
   }
-
-  InferReply finish() {
-    flush();
-    reply_.decode_us = Microseconds(Clock::now() - start_ - flushing_).count();
-    return std::move(reply_);
+  void fail(Failure failure) { portion_.failures.push_back(std::move(failure)); }
+  void flush() {
+    portion_.decode_us = Microseconds(Clock::now() - start_).count();
+    take_(std::move(portion_));
+    portion_ = {};
+    start_ = Clock::now();
   }
 
  private:
   // Where the next tensor goes.
-  float* next(TensorSize size) {
-    std::size_t floats = std::size_t{3} * size.height * size.width;
-    if (images_ > 0 && (size != size_ || images_ == kMaxBatchImages || (images_ + 1) * floats > kMaxBatchFloats)) flush();
-    size_ = size;
-    if (tensors_.size() < (images_ + 1) * floats) tensors_.resize((images_ + 1) * floats);
-    return tensors_.data() + images_++ * floats;
-  }
-
-  void flush() {
-    if (images_ == 0) return;
-    interrupt_.check();
-    auto start = Clock::now();
-    run();
-    images_ = 0;
-    flushing_ += Clock::now() - start;
-  }
-
-  void run() {
-    Cores::Turn turn(cores_);
-    auto start = Clock::now();
-    Scores scores = model_.run(tensors_.data(), images_, size_, turn.threads());
-    reply_.model_us += Microseconds(Clock::now() - start).count();
-    if (reply_.outputs != 0 && reply_.outputs != scores.outputs) {
-      throw Error(Fault::bad_model, "the model gives different numbers of scores for pictures of different sizes");
+  float* next(std::uint32_t index, TensorSize size) {
+    const std::size_t floats = std::size_t{3} * size.height * size.width, images = portion_.items.size();
+    if (images > 0 && (size != portion_.size || images == kMaxPortionImages || (images + 1) * floats > kMaxPortionFloats)) {
+      flush();
+      portion_.tensors = buffer_();
     }
-    reply_.outputs = scores.outputs;
-    reply_.scores.insert(reply_.scores.end(), scores.values.begin(), scores.values.end());
+    portion_.size = size;
+    portion_.items.push_back(index);
+    const std::size_t end = portion_.items.size() * floats;
+    if (portion_.tensors.size() < end) portion_.tensors.resize(std::max(end, expected(index, floats)));
+    return portion_.tensors.data() + end - floats;
+  }
+  // Room for the items to come, so that the buffer seldom moves.
+  std::size_t expected(std::uint32_t index, std::size_t floats) const {
+    const std::size_t images = std::min(request_.items.size() - index, kMaxPortionImages);
+    return std::min(images * floats, kMaxPortionFloats);
   }
 
   const InferRequest& request_;
-  Model& model_;
-  Cores& cores_;
-  const Interrupt& interrupt_;
-  const Clock::time_point start_ = Clock::now();
-  Clock::duration flushing_{};  // running the model, and waiting for a turn
-  TensorSize size_{0, 0};
-  std::size_t images_ = 0;
-  std::vector<float> tensors_;
-  InferReply reply_;
+  const std::function<std::vector<float>()>& buffer_;
+  const std::function<void(Portion&&)>& take_;
+  Clock::time_point start_ = Clock::now();
+  Portion portion_;
 };
 
 }  // namespace
 
-Message infer(const InferRequest& request, ModelCache& models, Cores& cores, const Interrupt& interrupt) {
-  std::shared_ptr<Model> model = models.find(request.model);
-  if (!model) return NeedModel{};
+void decode_items(const InferRequest& request, const Interrupt& interrupt, const std::function<std::vector<float>()>& buffer,
+                  const std::function<void(Portion&&)>& take) {
   Limits limits;
   limits.max_pixels = request.max_pixels;
-  Batch batch(request, *model, cores, interrupt);
-  for (std::size_t i = 0; i < request.items.size(); ++i) {
-    Decoded decoded;
+  Collector collector(request, buffer, take);
+  for (std::uint32_t i = 0; i < request.items.size(); ++i) {
+    interrupt.check();
     try {
-      decoded = decode(request.items[i], request.input, limits, interrupt);
-    } catch (...) {
-      return current_failure(static_cast<std::int32_t>(i));
+      collector.add(i, decode(request.items[i], request.input, limits, interrupt));
+    } catch (const Error& error) {
+      if (concerns_all(error.fault())) throw;
+      collector.fail(current_failure(static_cast<std::int32_t>(i)));
     }
-    batch.add(decoded);
   }
-  return batch.finish();
+  collector.flush();
+}
+
+void Inference::run(const Portion& portion, Model& model, Cores& cores) {
+  reply_.decode_us += portion.decode_us;
+  reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());
+  if (portion.items.empty()) return;
+  try {
+    run_model(portion, model, cores);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::bad_model) throw;
+    for (std::uint32_t item : portion.items) reply_.failures.push_back(current_failure(static_cast<std::int32_t>(item)));
+  }
+}
+
+void Inference::run_model(const Portion& portion, Model& model, Cores& cores) {
+  Cores::Turn turn(cores);
+  auto start = Clock::now();
+  Scores scores = model.run(portion.tensors.data(), portion.items.size(), portion.size, turn.threads());
+  reply_.model_us += Microseconds(Clock::now() - start).count();
+  add_scores(portion, scores);
+}
+
+void Inference::add_scores(const Portion& portion, const Scores& scores) {
+  if (reply_.outputs == 0) {
+    reply_.outputs = scores.outputs;
+    reply_.scores.resize(items_ * scores.outputs);
+  }
+  if (reply_.outputs != scores.outputs) {
+    throw Error(Fault::bad_model, "the model gives different numbers of scores for pictures of different sizes");
+  }
+  for (std::size_t i = 0; i < portion.items.size(); ++i) {
+    std::copy_n(scores.values.begin() + static_cast<std::ptrdiff_t>(i * scores.outputs), scores.outputs,
+                reply_.scores.begin() + static_cast<std::ptrdiff_t>(std::size_t{portion.items[i]} * scores.outputs));
+  }
+}
+
+InferReply Inference::finish() {
+  std::stable_sort(reply_.failures.begin(), reply_.failures.end(),
+                   [](const Failure& a, const Failure& b) { return a.item < b.item; });
+  return std::move(reply_);
 }
 
 }  // namespace imagecalc

@@ -1,8 +1,10 @@
-// One InferRequest: its items become tensors, the tensors scores.
+// One InferRequest: its items become tensors, the tensors scores. The two halves may run in two threads, so that one request
+// is decoded while the model runs another.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <semaphore>
 
 #include "runner/model_cache.h"
@@ -40,7 +42,35 @@ class Cores {
   std::atomic<int> running_ = 0;
 };
 
-// InferReply, NeedModel or Failure (with the item that it concerns). Throws what the model throws.
-Message infer(const InferRequest& request, ModelCache& models, Cores& cores, const Interrupt& interrupt);
+// Decoded items of a request that go through the model at once: tensors of one size.
+struct Portion {
+  TensorSize size{0, 0};
+  std::vector<float> tensors;
+  std::vector<std::uint32_t> items;  // of which item each tensor is, ascending
+  std::vector<Failure> failures;     // of items that have none
+  float decode_us = 0;
+};
+
+// The first half: hands the request's portions to `take`, one after the other. An item that cannot be decoded is a failure
+// of its own; throws what concerns all. `buffer` gives memory for the tensors, used or not.
+void decode_items(const InferRequest& request, const Interrupt& interrupt, const std::function<std::vector<float>()>& buffer,
+                  const std::function<void(Portion&&)>& take);
+
+// The second half: the reply grows with each portion.
+class Inference {
+ public:
+  explicit Inference(std::size_t items) : items_(items) {}
+
+  // A model that refuses a portion fails its items. Throws what concerns all.
+  void run(const Portion& portion, Model& model, Cores& cores);
+  InferReply finish();
+
+ private:
+  void run_model(const Portion& portion, Model& model, Cores& cores);
+  void add_scores(const Portion& portion, const Scores& scores);
+
+  const std::size_t items_;
+  InferReply reply_;
+};
 
 }  // namespace imagecalc

@@ -9,7 +9,10 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -36,17 +39,62 @@ struct Shared {
   std::atomic<int> busy = 0;  // requests in flight
 };
 
-class InFlight {
- public:
-  explicit InFlight(std::atomic<int>& count) : count_(count) { ++count_; }
-  ~InFlight() { --count_; }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
-
- private:
-  std::atomic<int>& count_;
+// What the reader of a connection has ready for the thread that answers: a request to be answered whole, or a portion of one
+// whose items the reader has decoded.
+struct Work {
+  std::optional<Message> request = {};
+  ModelHash model = {};
+  std::size_t items = 0;  // of the whole request
+  Portion portion = {};
+  std::optional<Failure> failure = {};  // of the whole request
+  bool last = true;                     // of its request: then the reply is due
 };
 
+// A little work ahead, so that decoding overlaps with the model, and no more: memory is bounded, and who sends faster waits.
+class WorkQueue {
+ public:
+  // Waits for room. False once nobody takes any more.
+  bool put(Work work) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return closed_ || !next_; });
+    if (closed_) return false;
+    next_ = std::move(work);
+    changed_.notify_all();
+    return true;
+  }
+  // Waits for work. Nothing once the queue is closed and empty.
+  std::optional<Work> take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return closed_ || next_; });
+    std::optional<Work> work = std::exchange(next_, std::nullopt);
+    changed_.notify_all();
+    return work;
+  }
+  void close() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  // Buffers go round: new ones cost a page fault for every 4 kB.
+  std::vector<float> spare_buffer() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(spare_, {});
+  }
+  void give_back(std::vector<float> buffer) {
+    std::lock_guard lock(mutex_);
+    spare_ = std::move(buffer);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Work> next_;
+  std::vector<float> spare_;
+  bool closed_ = false;
+};
+
+// One conversation, in two threads: one reads and decodes, the other runs the models and answers.
 class Connection {
  public:
   Connection(int fd, Shared& shared) : fd_(fd), channel_(fd, fd), shared_(shared) {}
@@ -54,30 +102,128 @@ class Connection {
   // Returns when the conversation has ended.
   void converse() {
     if (!channel_.greet()) return;
-    while (auto request = channel_.receive()) {
-      InFlight in_flight(shared_.busy);
-      channel_.send(answer(*request));
+    std::jthread answering([this] { answer_all(); });
+    try {
+      while (auto request = channel_.receive()) {
+        ++shared_.busy, ++unanswered_;
+        if (!read(std::move(*request))) break;
+      }
+    } catch (...) {
+      end(answering);
+      throw;
     }
+    end(answering);
   }
 
  private:
-  Message answer(const Message& request) try {
-    if (auto* infer_request = std::get_if<InferRequest>(&request)) {
-      return infer(*infer_request, shared_.models, shared_.cores, HangUp(fd_));
+  void end(std::jthread& answering) {
+    queue_.close();
+    answering.join();
+    shared_.busy -= unanswered_;
+  }
+
+  // ---- the reading thread
+
+  // False once nobody answers.
+  bool read(Message message) {
+    auto* request = std::get_if<InferRequest>(&message);
+    if (!request) return queue_.put({.request = std::move(message)});
+    const bool single = request->items.size() == 1;
+    // Held back by one, so that the last one is known as such.
+    std::optional<Portion> held;
+    bool open = true;
+    auto put = [&](Portion&& portion, bool last) {
+      Work work{.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last};
+      open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
+    };
+    try {
+      decode_items(*request, HangUp(fd_), [&] { return queue_.spare_buffer(); }, [&](Portion&& portion) {
+        if (held && open) put(std::move(*held), false);
+        held = std::move(portion);
+      });
+    } catch (...) {
+      return queue_.put({.failure = current_failure()});
     }
+    put(std::move(*held), true);
+    return open;
+  }
+
+  // Whether there is nothing to overlap with: a lone image is not worth waking another thread.
+  bool is_alone() const {
+    pollfd state{.fd = fd_, .events = POLLIN, .revents = 0};
+    return unanswered_ == 1 && ::poll(&state, 1, 0) == 0;
+  }
+
+  // ---- the answering thread, or the reading one as long as the other has nothing to do
+
+  void answer_all() try {
+    while (auto work = queue_.take()) handle(*work);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::unavailable) log_line(std::string("closing a connection: ") + error.what());
+    hang_up();
+  } catch (const std::exception& error) {
+    log_line(std::string("closing a connection: ") + error.what());
+    hang_up();
+  }
+
+  // True: someone answers.
+  bool handle(Work& work) {
+    answer(work);
+    queue_.give_back(std::move(work.portion.tensors));
+    if (!work.last) return true;
+    channel_.send(std::exchange(reply_, std::nullopt).value());
+    inference_.reset();
+    --shared_.busy, --unanswered_;
+    return true;
+  }
+
+  // The reader may be waiting for more to read, or for room in the queue.
+  void hang_up() {
+    queue_.close();
+    ::shutdown(fd_, SHUT_RDWR);
+  }
+
+  // Sets the reply where it is known; the first failure of a request stands.
+  void answer(const Work& work) try {
+    if (work.request) {
+      reply_ = answer_whole(*work.request);
+    } else if (work.failure) {
+      reply_ = *work.failure;
+    } else if (!reply_) {
+      run(work);
+    }
+  } catch (...) {
+    reply_ = current_failure();
+  }
+
+  void run(const Work& work) {
+    HangUp(fd_).check();
+    auto model = shared_.models.find(work.model);
+    if (!model) {
+      reply_ = NeedModel{};
+      return;
+    }
+    if (!inference_) inference_.emplace(work.items);
+    inference_->run(work.portion, *model, shared_.cores);
+    if (work.last) reply_ = inference_->finish();
+  }
+
+  Message answer_whole(const Message& request) {
     if (auto* load = std::get_if<LoadModel>(&request)) {
       shared_.models.load(load->model, load->bytes);
       return Done{};
     }
     if (auto* inspect = std::get_if<InspectModel>(&request)) return shared_.engine->inspect(*inspect);
     return Failure{Fault::protocol, -1, "imagecalc-runner does not answer this request while serving", {}};
-  } catch (...) {
-    return current_failure();
   }
 
   int fd_;
   Channel channel_;
   Shared& shared_;
+  WorkQueue queue_;
+  std::atomic<int> unanswered_ = 0;
+  std::optional<Inference> inference_;  // of the request whose portions are being answered
+  std::optional<Message> reply_;        // to it
 };
 
 void run_connection(int fd, Shared& shared) {

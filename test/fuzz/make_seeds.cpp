@@ -65,7 +65,7 @@ void add_messages(const Folder& folder) {
       Failure{Fault::wrong_format, 17, "the value is of another format", "Cast it."},
       InferRequest{{}, format, {}, 1 << 20, {{InferItem::Kind::value, bytes}, {InferItem::Kind::picture, {}}}},
       InferRequest{{}, rgb, {}, 0, {}},
-      InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f},
+      InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f, {{Fault::bad_picture, 1, "damaged", "Replace it."}}},
       NeedModel{},
       LoadModel{{}, bytes},
       InspectModel{bytes, {{24, 24}, {82, 1}}},

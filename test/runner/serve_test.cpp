@@ -136,6 +136,34 @@ TEST_F(Serving, ManyImagesComeBackInOrder) {
   for (int i = 0; i < 600; ++i) EXPECT_NEAR(scores[4 * i], scores[i % 5 == 0 ? 0 : 4], 1e-5);
 }
 
+TEST_F(Serving, SeveralRequestsOnTheirWayAreAnsweredInOrder) {
+  Blob model = test::tiny_model(), file = jpeg_file();
+  Conversation conversation = runner_->connect();
+  InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
+  InferItem good{InferItem::Kind::value, value_of(file, request.input.format)}, bad{InferItem::Kind::value, Blob(9)};
+  const ModelHash known = request.model;
+  auto send = [&](const ModelHash& hash, std::vector<InferItem> items) {
+    request.model = hash;
+    request.items = std::move(items);
+    conversation.channel().send(request);
+  };
+  conversation.channel().send(LoadModel{known, model});
+  send(known, {good});
+  send(known, {bad, good, good});
+  send(ModelHash{}, {good});
+  send(known, std::vector<InferItem>(300, good));
+  send(known, {});
+  std::vector<Message> replies;
+  for (int i = 0; i < 6; ++i) replies.push_back(conversation.channel().receive().value());
+  EXPECT_TRUE(std::holds_alternative<Done>(replies[0]));
+  EXPECT_EQ(std::get<InferReply>(replies[1]).scores.size(), 4u);
+  EXPECT_EQ(std::get<InferReply>(replies[2]).scores.size(), 12u);
+  EXPECT_EQ(std::get<InferReply>(replies[2]).failures.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<NeedModel>(replies[3]));
+  EXPECT_EQ(std::get<InferReply>(replies[4]).scores.size(), 1200u);
+  EXPECT_EQ(std::get<InferReply>(replies[5]).scores.size(), 0u);
+}
+
 TEST_F(Serving, RgbModelsReadPictures) {
   Blob model = exported_model("frozen"), file = jpeg_file();
   Conversation conversation = connected_with(model);
@@ -143,22 +171,28 @@ TEST_F(Serving, RgbModelsReadPictures) {
   request.items = {{InferItem::Kind::picture, file}};
   EXPECT_EQ(scores_of(conversation, request).scores.size(), 4u);
   request.items.push_back({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k1/q20@64"))});
-  Failure failure = failure_of(conversation.ask(request));
-  EXPECT_EQ(failure.fault, Fault::wrong_format);
-  EXPECT_EQ(failure.item, 1);
+  InferReply reply = scores_of(conversation, request);
+  ASSERT_EQ(reply.failures.size(), 1u);
+  EXPECT_EQ(reply.failures[0].fault, Fault::wrong_format);
+  EXPECT_EQ(reply.failures[0].item, 1);
 }
 
-TEST_F(Serving, FailuresNameTheItemAndTheConnectionLivesOn) {
+TEST_F(Serving, AnItemFailsAloneAndTheConnectionLivesOn) {
   Blob model = test::tiny_model(), file = jpeg_file();
   Conversation conversation = connected_with(model);
   InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
   InferItem good{InferItem::Kind::value, value_of(file, request.input.format)};
   auto fault_of = [&](const InferItem& bad, std::int64_t max_pixels) {
-    request.items = {good, good, bad};
+    request.items = {good, bad, good};
     request.max_pixels = max_pixels;
-    Failure failure = failure_of(conversation.ask(request));
-    EXPECT_EQ(failure.item, 2);
+    InferReply reply = scores_of(conversation, request);
+    EXPECT_EQ(reply.failures.size(), 1u);
+    if (reply.failures.empty()) return Fault::internal;
+    const Failure& failure = reply.failures[0];
+    EXPECT_EQ(failure.item, 1);
     EXPECT_FALSE(failure.message.empty());
+    EXPECT_EQ(std::vector(reply.scores.begin(), reply.scores.begin() + 4),
+              std::vector(reply.scores.begin() + 8, reply.scores.end())) << "the others have theirs";
     return failure.fault;
   };
   EXPECT_EQ(fault_of({InferItem::Kind::value, value_of(file, parse_format("1x1/b8/k2/q20@64"))}, 1 << 24),
@@ -187,9 +221,10 @@ TEST_F(Serving, BadModelsAreFailures) {
   ASSERT_TRUE(std::holds_alternative<Done>(conversation.ask(LoadModel{hash_of(pair), pair})));
   InferRequest request = request_for(pair, "rgb@32");
   request.items = {{InferItem::Kind::picture, jpeg_file()}};
-  Failure failure = failure_of(conversation.ask(request));
-  EXPECT_EQ(failure.fault, Fault::bad_model);
-  EXPECT_EQ(failure.item, -1);
+  InferReply reply = scores_of(conversation, request);
+  ASSERT_EQ(reply.failures.size(), 1u);
+  EXPECT_EQ(reply.failures[0].fault, Fault::bad_model);
+  EXPECT_EQ(reply.outputs, 0u);
   EXPECT_TRUE(std::holds_alternative<InspectReply>(conversation.ask(InspectModel{script, {{24, 24}}})));
 }
 

@@ -50,7 +50,7 @@ std::vector<Message> all_messages() {
           Failure{},
           infer,
           InferRequest{some_hash(), rgb_input(), {}, 0, {}},
-          InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f},
+          InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f, {{Fault::bad_picture, 1, "damaged", "Replace it."}}},
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
           InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}},
@@ -139,7 +139,11 @@ TEST(Protocol, FieldsArrive) {
 
   EXPECT_FALSE(std::get<Train>(back(messages[17])).start_from.has_value());
   EXPECT_EQ(std::get<Train>(back(messages[18])).start_from, Blob(100, 8));
-  EXPECT_EQ(std::get<InferReply>(back(messages[7])).scores, (std::vector<float>{0.5f, -1.0f, 3.25f, 1e30f}));
+  auto scored = std::get<InferReply>(back(messages[7]));
+  EXPECT_EQ(scored.scores, (std::vector<float>{0.5f, -1.0f, 3.25f, 1e30f}));
+  ASSERT_EQ(scored.failures.size(), 1u);
+  EXPECT_EQ(scored.failures[0].item, 1);
+  EXPECT_EQ(scored.failures[0].message, "damaged");
 }
 
 TEST(Protocol, EveryTruncationIsAnError) {

@@ -1,0 +1,234 @@
+#include "pg/infer_calls.h"
+
+#include <cstring>
+
+extern "C" {
+#include "access/transam.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/syscache.h"
+}
+
+namespace imagecalc {
+namespace {
+
+struct Known {
+  PGFunction address;
+  const char* symbol;
+  CallKind kind;
+};
+const Known kFunctions[] = {{ic_infer_value, "ic_infer_value", {true, false, false}},
+                            {ic_infer_picture, "ic_infer_picture", {true, true, false}},
+                            {ic_scores_value, "ic_scores_value", {true, false, true}},
+                            {ic_scores_picture, "ic_scores_picture", {true, true, true}}};
+
+const Known* find_symbol(Oid function) {
+  HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+  if (!HeapTupleIsValid(tuple)) return nullptr;
+  const Known* found = nullptr;
+  if (reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->prolang == ClanguageId) {
+    bool null;
+    const Datum source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &null);
+    const char* symbol = null ? "" : TextDatumGetCString(source);
+    for (const Known& candidate : kFunctions)
+      if (std::strcmp(symbol, candidate.symbol) == 0) found = &candidate;
+  }
+  ReleaseSysCache(tuple);
+  return found;
+}
+
+// Without the relabelling that a domain or a varchar column brings.
+const Node* bare(const Node* node) {
+  while (node && IsA(node, RelabelType))
+    node = reinterpret_cast<const Node*>(reinterpret_cast<const RelabelType*>(node)->arg);
+  return node;
+}
+
+bool is_fixed(const Node* model) {
+  const Node* node = bare(model);
+  return IsA(node, Const) || IsA(node, Param);
+}
+
+struct Source {
+  int varno;
+  bool used;     // a leaf of it is
+  bool foreign;  // another leaf is
+};
+
+bool source_walker(Node* node, void* context) {
+  if (!node) return false;
+  if (!is_leaf(node)) return walk_children(node, source_walker, context);
+  auto* source = static_cast<Source*>(context);
+  const bool any = source->varno == 0;
+  const bool good = any || (IsA(node, Var) && static_cast<int>(reinterpret_cast<Var*>(node)->varno) == source->varno);
+  (good ? source->used : source->foreign) = true;
+  return false;
+}
+
+bool can_take_image(Node* image, const Calls* calls) {
+  Source source{calls->varno, false, false};
+  source_walker(image, &source);
+  if (!source.used || source.foreign) return false;
+  return is_leaf(bare(image)) || (calls->any_image && !contain_volatile_functions(image) && !contain_subplans(image));
+}
+
+bool can_batch(const FuncExpr* call, const Calls* calls) {
+  if (list_length(call->args) != 2 || !call_kind(call->funcid).known) return false;
+  return is_fixed(static_cast<Node*>(linitial(call->args))) &&
+         can_take_image(static_cast<Node*>(lsecond(call->args)), calls);
+}
+
+void collect_from_list(List* list, Calls* calls) {
+  ListCell* cell;
+  foreach (cell, list) collect_calls(static_cast<Node*>(lfirst(cell)), calls);
+}
+
+void collect_first(List* list, Calls* calls) {
+  if (list) collect_calls(static_cast<Node*>(linitial(list)), calls);
+}
+
+// The first condition is evaluated always, the rest may not be.
+void collect_from_case(const CaseExpr* expression, Calls* calls) {
+  collect_calls(reinterpret_cast<Node*>(expression->arg), calls);
+  if (expression->args) collect_calls(reinterpret_cast<Node*>(linitial_node(CaseWhen, expression->args)->expr), calls);
+}
+
+// An aggregate's arguments are evaluated for rows that its filter lets pass.
+void collect_from_aggregate(const Aggref* aggregate, Calls* calls) {
+  if (!calls->in_aggregates || DO_AGGSPLIT_COMBINE(aggregate->aggsplit)) return;
+  calls->in_aggregates = false;
+  if (aggregate->aggfilter)
+    collect_calls(reinterpret_cast<Node*>(aggregate->aggfilter), calls);
+  else
+    collect_from_list(aggregate->args, calls);
+  calls->in_aggregates = true;
+}
+
+// Searches an aggregate's surroundings for aggregates, and all else for calls.
+void collect_from_call(FuncExpr* call, Calls* calls) {
+  if (!calls->in_aggregates && can_batch(call, calls))
+    calls->found = list_append_unique(calls->found, call);
+  else
+    collect_from_list(call->args, calls);
+}
+
+struct Replacement {
+  List* known;
+  int varno;
+};
+
+Node* replace_walker(Node* node, void* context) {
+  if (!node) return nullptr;
+  const auto* replacement = static_cast<Replacement*>(context);
+  if (is_leaf(node) || IsA(node, FuncExpr)) {
+    int number = 0;
+    ListCell* cell;
+    foreach (cell, replacement->known) {
+      ++number;
+      if (equal(lfirst(cell), node)) return reinterpret_cast<Node*>(column(replacement->varno, number, node));
+    }
+  }
+  return mutate_children(node, replace_walker, context);
+}
+
+bool leaf_walker(Node* node, void* context) {
+  if (!node) return false;
+  if (is_leaf(node)) {
+    auto** leaves = static_cast<List**>(context);
+    *leaves = list_append_unique(*leaves, node);
+    return false;
+  }
+  return walk_children(node, leaf_walker, context);
+}
+
+}  // namespace
+
+CallKind call_kind(Oid function) {
+  if (function < FirstNormalObjectId) return {};
+  const Known* found = find_symbol(function);
+  if (!found) return {};
+  FmgrInfo info;
+  fmgr_info(function, &info);  // one that has settings of its own, say, runs through another address
+  return info.fn_addr == found->address ? found->kind : CallKind{};
+}
+
+bool is_leaf(const Node* node) {
+  switch (nodeTag(node)) {
+    case T_Var:
+    case T_Aggref:
+    case T_GroupingFunc:
+    case T_WindowFunc:
+      return true;
+    default:
+      return false;
+  }
+}
+
+List* collect_leaves(Node* expression, List* leaves) {
+  leaf_walker(expression, &leaves);
+  return leaves;
+}
+
+void collect_calls(Node* node, Calls* calls) {
+  if (!node) return;
+  check_stack_depth();
+  switch (nodeTag(node)) {
+    case T_List:
+      return collect_from_list(reinterpret_cast<List*>(node), calls);
+    case T_TargetEntry:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<TargetEntry*>(node)->expr), calls);
+    case T_Aggref:
+      return collect_from_aggregate(reinterpret_cast<Aggref*>(node), calls);
+    case T_FuncExpr:
+      return collect_from_call(reinterpret_cast<FuncExpr*>(node), calls);
+    case T_OpExpr:
+    case T_DistinctExpr:
+    case T_NullIfExpr:
+      return collect_from_list(reinterpret_cast<OpExpr*>(node)->args, calls);
+    case T_ScalarArrayOpExpr:
+      return collect_from_list(reinterpret_cast<ScalarArrayOpExpr*>(node)->args, calls);
+    case T_BoolExpr:
+      return collect_first(reinterpret_cast<BoolExpr*>(node)->args, calls);
+    case T_CoalesceExpr:
+      return collect_first(reinterpret_cast<CoalesceExpr*>(node)->args, calls);
+    case T_CaseExpr:
+      return collect_from_case(reinterpret_cast<CaseExpr*>(node), calls);
+    case T_SubscriptingRef:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<SubscriptingRef*>(node)->refexpr), calls);
+    case T_ArrayCoerceExpr:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<ArrayCoerceExpr*>(node)->arg), calls);
+    case T_MinMaxExpr:
+      return collect_from_list(reinterpret_cast<MinMaxExpr*>(node)->args, calls);
+    case T_RowExpr:
+      return collect_from_list(reinterpret_cast<RowExpr*>(node)->args, calls);
+    case T_ArrayExpr:
+      return collect_from_list(reinterpret_cast<ArrayExpr*>(node)->elements, calls);
+    case T_RelabelType:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<RelabelType*>(node)->arg), calls);
+    case T_CoerceViaIO:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<CoerceViaIO*>(node)->arg), calls);
+    case T_CoerceToDomain:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<CoerceToDomain*>(node)->arg), calls);
+    case T_NullTest:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<NullTest*>(node)->arg), calls);
+    case T_BooleanTest:
+      return collect_calls(reinterpret_cast<Node*>(reinterpret_cast<BooleanTest*>(node)->arg), calls);
+    default:
+      return;
+  }
+}
+
+Node* replace_known(Node* expression, List* known, int varno) {
+  Replacement replacement{known, varno};
+  return replace_walker(expression, &replacement);
+}
+
+Var* column(int varno, int number, const Node* expression) {
+  return makeVar(varno, static_cast<AttrNumber>(number), exprType(expression), exprTypmod(expression),
+                 exprCollation(expression), 0);
+}
+
+}  // namespace imagecalc

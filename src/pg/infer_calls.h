@@ -1,0 +1,58 @@
+// The calls of ic_infer and ic_scores in expressions, as the planner sees them.
+//
+// Here and in infer_plan.cpp the code is Postgres's own kind: no C++ object lives, so ERRORs may pass.
+#pragma once
+
+#include "pg/postgres_api.h"
+
+extern "C" {
+#include "nodes/nodeFuncs.h"
+#include "nodes/pg_list.h"
+
+PGDLLEXPORT Datum ic_infer_value(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ic_infer_picture(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ic_scores_value(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ic_scores_picture(PG_FUNCTION_ARGS);
+}
+
+namespace imagecalc {
+
+// Postgres 15 declares these without the parameters of what they call.
+using Walker = bool (*)(Node*, void*);
+using Mutator = Node* (*)(Node*, void*);
+inline bool walk_children(Node* node, Walker walker, void* context) {
+  return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context);
+}
+inline Node* mutate_children(Node* node, Mutator mutator, void* context) {
+  return expression_tree_mutator(node, reinterpret_cast<Node* (*)()>(reinterpret_cast<void (*)()>(mutator)), context);
+}
+
+struct CallKind {
+  bool known;    // else it is none of ours
+  bool picture;  // of a picture file, not of a value
+  bool scores;   // ic_scores, not ic_infer
+};
+CallKind call_kind(Oid function);
+
+// What a node gets from below or computes itself, and calls may be computed from: columns, aggregates, window functions.
+bool is_leaf(const Node* node);
+
+// Adds the leaves of an expression to the list, each once.
+List* collect_leaves(Node* expression, List* leaves);
+
+// Adds the calls that can be batched, each once: those that are evaluated for every row for which the expression is (not
+// those behind a CASE, OR or COALESCE, say), with a model that no row changes and an image that is a leaf.
+struct Calls {
+  int varno;           // look for images in columns of this input only; 0: wherever they are from
+  bool any_image;      // an image may be computed from leaves: errors in that are met early, by all rows together
+  bool in_aggregates;  // look for the calls in the arguments of aggregates, instead of outside of them
+  List* found;
+};
+void collect_calls(Node* expression, Calls* calls);
+
+// A copy in which every member of `known` is replaced by a column of that number, of `varno`.
+Node* replace_known(Node* expression, List* known, int varno);
+
+Var* column(int varno, int number, const Node* expression);
+
+}  // namespace imagecalc

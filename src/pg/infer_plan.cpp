@@ -1,0 +1,540 @@
+#include "pg/infer_plan.h"
+
+#include "pg/infer_calls.h"
+#include "pg/infer_scan.h"
+#include "pg/settings.h"
+
+extern "C" {
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "nodes/supportnodes.h"
+#include "optimizer/planmain.h"
+#include "optimizer/planner.h"
+#include "optimizer/tlist.h"
+#include "utils/plancache.h"
+
+PGDLLEXPORT Datum ic_infer_support(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(ic_infer_support);
+}
+
+namespace imagecalc {
+namespace {
+
+// ---- one node of a plan
+
+// What surrounds a node.
+struct Surroundings {
+  Reading reading;
+  bool marked;  // the reader goes back to rows that it has marked
+};
+constexpr Surroundings kUnknown{};
+constexpr Surroundings kAllRows{{.all = true, .eager = true, .limit = 0}, false};
+
+// Rows that go on one by one to who reads the node, though perhaps not all of them.
+Surroundings without_limit(Surroundings around) { return {{around.reading.all, around.reading.eager, 0}, false}; }
+
+Plan* rewrite(Plan* plan, Surroundings around);
+Surroundings around_outer(const Plan* node, Surroundings around);
+
+// Columns 1 to n of the node below.
+List* output_columns(Plan* child) {
+  List* columns = NIL;
+  ListCell* cell;
+  foreach (cell, child->targetlist) {
+    auto* entry = lfirst_node(TargetEntry, cell);
+    columns = lappend(columns, column(OUTER_VAR, entry->resno, reinterpret_cast<Node*>(entry->expr)));
+  }
+  return columns;
+}
+
+List* target_list(List* expressions) {
+  List* targets = NIL;
+  ListCell* cell;
+  foreach (cell, expressions) {
+    const auto number = static_cast<AttrNumber>(list_length(targets) + 1);
+    targets = lappend(targets, makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
+  }
+  return targets;
+}
+
+// The columns of a scan tuple as they are.
+List* pass_on(List* known) {
+  List* columns = NIL;
+  ListCell* cell;
+  foreach (cell, known)
+    columns = lappend(columns, column(INDEX_VAR, list_length(columns) + 1, static_cast<Node*>(lfirst(cell))));
+  return target_list(columns);
+}
+
+// ImageInfer nodes, one above the other. `known` says what the columns of the top one are, in the terms of the expressions
+// that are to be computed from them.
+struct Stack {
+  Plan* top;
+  List* known;
+  Plan* stands_for;  // the node whose work it does
+  Reading reading;
+};
+
+void add_stage(Stack* stack, List* calls) {
+  Node* of_columns_below = replace_known(reinterpret_cast<Node*>(calls), stack->known, OUTER_VAR);
+  CustomScan* scan = make_infer_scan(stack->top, reinterpret_cast<List*>(of_columns_below), stack->reading);
+  stack->known = list_concat_copy(stack->known, calls);
+  scan->scan.plan.targetlist = pass_on(stack->known);
+  // A node that is skipped in a rescan because nothing it depends on has changed must know all that it depends on.
+  scan->scan.plan.extParam = bms_union(stack->top->extParam, stack->stands_for->extParam);
+  scan->scan.plan.allParam = bms_union(stack->top->allParam, stack->stands_for->allParam);
+  stack->top = &scan->scan.plan;
+}
+
+// The calls of an expression that are not known yet.
+List* new_calls(Node* expression, const Stack* stack) {
+  Calls calls{.varno = 0, .any_image = stack->reading.all, .in_aggregates = false, .found = NIL};
+  collect_calls(expression, &calls);
+  return list_difference(calls.found, stack->known);
+}
+
+// With them those of `others` that want scores of the same images by the same models: these come for nothing.
+List* with_sharing(List* calls, List* others) {
+  List* shared = NIL;
+  ListCell *call, *other;
+  foreach (other, others)
+    foreach (call, calls)
+      if (equal(lfirst_node(FuncExpr, call)->args, lfirst_node(FuncExpr, other)->args))
+        shared = list_append_unique(shared, lfirst(other));
+  return list_union(calls, shared);
+}
+
+void add_condition(Stack* stack, Node* condition) {
+  Node* known = replace_known(condition, stack->known, INDEX_VAR);
+  stack->top->qual = lappend(stack->top->qual, known);
+}
+
+// Conditions are asked in the order the planner has put them in: cheap ones first, and those of row security and security
+// barriers before all that might tell what they hide. So a stage of its own scores only images whose rows have passed all
+// conditions before.
+void add_conditions(Stack* stack, List* conditions, List* targets) {
+  ListCell* cell;
+  foreach (cell, conditions) {
+    auto* condition = static_cast<Node*>(lfirst(cell));
+    if (List* calls = new_calls(condition, stack))
+      add_stage(stack, with_sharing(calls, new_calls(reinterpret_cast<Node*>(targets), stack)));
+    add_condition(stack, condition);
+  }
+}
+
+void project(Stack* stack, List* targets) {
+  if (List* calls = new_calls(reinterpret_cast<Node*>(targets), stack)) add_stage(stack, calls);
+  stack->top->targetlist = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(targets), stack->known, INDEX_VAR));
+}
+
+// The top does the node's last work; what is computed once before it is computed for both.
+void take_place_of(Stack* stack, Plan* node) {
+  stack->top->initPlan = node->initPlan;
+  stack->top->startup_cost = node->startup_cost;
+  stack->top->total_cost = node->total_cost;
+  stack->top->plan_rows = node->plan_rows;
+  stack->top->plan_width = node->plan_width;
+  node->initPlan = NIL;
+}
+
+bool has_calls(Node* expression, Reading reading) {
+  Calls calls{.varno = 0, .any_image = reading.all, .in_aggregates = false, .found = NIL};
+  collect_calls(expression, &calls);
+  return calls.found != NIL;
+}
+
+// How many conditions come before the first with a call.
+int count_plain_conditions(List* conditions, Reading reading) {
+  int count = 0;
+  while (count < list_length(conditions) && !has_calls(static_cast<Node*>(list_nth(conditions, count)), reading)) ++count;
+  return count;
+}
+
+// ---- above a node that reads tables, joins or groups: it goes on returning what its expressions are made of, and the stack
+// computes them
+
+struct Work {
+  int plain;         // how many conditions the node keeps
+  List* leaves;      // what it returns from now on
+  List* conditions;  // the others; these and the target list in terms of the leaves as columns
+  List* targets;
+};
+
+// False where there is nothing to take.
+bool can_take_work(Plan* node, Reading reading, Work* work) {
+  work->plain = count_plain_conditions(node->qual, reading);
+  List* conditions = list_copy_tail(node->qual, work->plain);
+  if (!conditions && !has_calls(reinterpret_cast<Node*>(node->targetlist), reading)) return false;
+  work->leaves = collect_leaves(reinterpret_cast<Node*>(node->targetlist),
+                                collect_leaves(reinterpret_cast<Node*>(conditions), NIL));
+  work->conditions = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(conditions), work->leaves, OUTER_VAR));
+  work->targets = reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(node->targetlist), work->leaves, OUTER_VAR));
+  return true;
+}
+
+void take_work(Plan* node, const Work& work) {
+  node->targetlist = target_list(work.leaves);
+  node->qual = list_truncate(list_copy(node->qual), work.plain);
+}
+
+// Does the work above the node that returns the leaves.
+Plan* stack_work(Plan* node, const Work& work, Reading reading) {
+  if (work.conditions) reading.limit = 0;
+  Stack stack{node, output_columns(node), node, reading};
+  add_conditions(&stack, work.conditions, work.targets);
+  project(&stack, work.targets);
+  take_place_of(&stack, node);
+  return stack.top;
+}
+
+Plan* stack_above(Plan* node, Surroundings around) {
+  Work work;
+  if (around.marked || !can_take_work(node, around.reading, &work)) return node;
+  take_work(node, work);
+  return stack_work(node, work, around.reading);
+}
+
+bool reads_table(const Plan* node) {
+  switch (nodeTag(node)) {
+    case T_SeqScan:
+    case T_SampleScan:
+    case T_IndexScan:
+    case T_BitmapHeapScan:
+    case T_TidScan:
+    case T_TidRangeScan:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Partitions: one node above them all, if all have the same work to do, so that a batch may be of many small ones. Null
+// otherwise, and for cursors: WHERE CURRENT OF looks for the scan that has returned the row.
+Plan* stack_above_append(Append* node, Surroundings around) {
+  if (around.marked || !(around.reading.all || around.reading.eager)) return nullptr;
+  const int count = list_length(node->appendplans);
+  auto* works = static_cast<Work*>(palloc(static_cast<Size>(count) * sizeof(Work)));
+  for (int i = 0; i < count; ++i) {
+    auto* child = static_cast<Plan*>(list_nth(node->appendplans, i));
+    if (!reads_table(child) || !can_take_work(child, around.reading, works + i)) return nullptr;
+    if (!equal(works[i].conditions, works[0].conditions) || !equal(works[i].targets, works[0].targets)) return nullptr;
+  }
+  for (int i = 0; i < count; ++i) take_work(static_cast<Plan*>(list_nth(node->appendplans, i)), works[i]);
+  List* names = node->plan.targetlist;
+  node->plan.targetlist = target_list(output_columns(static_cast<Plan*>(linitial(node->appendplans))));
+  Plan* top = stack_work(&node->plan, works[0], around.reading);
+  apply_tlist_labeling(top->targetlist, names);
+  return top;
+}
+
+// A Result that only computes goes: the stack does that above the node below.
+Plan* stack_instead(Result* node, Surroundings around) {
+  Plan* plan = &node->plan;
+  Node* all = reinterpret_cast<Node*>(list_make2(plan->qual, plan->targetlist));
+  if (!plan->lefttree || node->resconstantqual || around.marked || !has_calls(all, around.reading)) return plan;
+  if (plan->qual) around.reading.limit = 0;
+  Stack stack{plan->lefttree, output_columns(plan->lefttree), plan, around.reading};
+  // Conditions without calls need a node to ask them: the Result would do, were it not to go.
+  if (count_plain_conditions(plan->qual, around.reading) > 0) return plan;
+  add_conditions(&stack, plan->qual, plan->targetlist);
+  project(&stack, plan->targetlist);
+  take_place_of(&stack, plan);
+  return stack.top;
+}
+
+// ---- below a node that computes calls from the columns of the node below it, in other places than its target list
+
+// Columns for the calls, if any, between the node and the one below.
+List* stack_below(Plan** child, Node* expressions, Plan* node, bool in_aggregates, Reading reading) {
+  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = in_aggregates, .found = NIL};
+  collect_calls(expressions, &calls);
+  if (!calls.found) return NIL;
+  Stack stack{*child, output_columns(*child), node, reading};
+  add_stage(&stack, calls.found);
+  *child = stack.top;
+  return stack.known;
+}
+
+List* replace_in_list(List* expressions, List* known) {
+  return reinterpret_cast<List*>(replace_known(reinterpret_cast<Node*>(expressions), known, OUTER_VAR));
+}
+
+// The arguments of aggregates. An aggregate is a leaf to replace_known, so its inside is replaced here.
+Node* replace_in_aggregates(Node* node, void* known) {
+  if (!node) return nullptr;
+  if (!IsA(node, Aggref)) return mutate_children(node, replace_in_aggregates, known);
+  auto* aggregate = static_cast<Aggref*>(copyObjectImpl(node));
+  aggregate->args = replace_in_list(aggregate->args, static_cast<List*>(known));
+  aggregate->aggfilter = reinterpret_cast<Expr*>(replace_known(reinterpret_cast<Node*>(aggregate->aggfilter),
+                                                               static_cast<List*>(known), OUTER_VAR));
+  return reinterpret_cast<Node*>(aggregate);
+}
+
+void stack_below_aggregate(Agg* node, Surroundings around) {
+  Plan* plan = &node->plan;
+  const Reading reading = around_outer(plan, around).reading;
+  Node* expressions = reinterpret_cast<Node*>(list_make2(plan->targetlist, plan->qual));
+  List* known = stack_below(&plan->lefttree, expressions, plan, true, reading);
+  if (!known) return;
+  plan->targetlist = reinterpret_cast<List*>(replace_in_aggregates(reinterpret_cast<Node*>(plan->targetlist), known));
+  plan->qual = reinterpret_cast<List*>(replace_in_aggregates(reinterpret_cast<Node*>(plan->qual), known));
+}
+
+void stack_below_set_returning(ProjectSet* node, Surroundings around) {
+  Plan* plan = &node->plan;
+  const Reading reading = around_outer(plan, around).reading;
+  List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(plan->targetlist), plan, false, reading);
+  if (known) plan->targetlist = replace_in_list(plan->targetlist, known);
+}
+
+// A hash join computes the keys of every row of both sides.
+void stack_below_outer_keys(HashJoin* node, Surroundings around) {
+  Plan* plan = &node->join.plan;
+  const Reading reading = around_outer(plan, around).reading;
+  List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(node->hashkeys), plan, false, reading);
+  if (!known) return;
+  node->hashkeys = replace_in_list(node->hashkeys, known);
+  node->hashclauses = replace_in_list(node->hashclauses, known);
+}
+
+// The columns of the node below a Hash reach the join by the Hash's target list.
+void stack_below_inner_keys(HashJoin* node) {
+  auto* hash = reinterpret_cast<Hash*>(node->join.plan.righttree);
+  Plan* plan = &hash->plan;
+  const int columns = list_length(plan->lefttree->targetlist);
+  List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(hash->hashkeys), plan, false, kAllRows.reading);
+  if (!known) return;
+  List *passed = NIL, *known_to_join = NIL;
+  ListCell* cell;
+  foreach (cell, plan->targetlist) {
+    auto* expression = reinterpret_cast<Node*>(lfirst_node(TargetEntry, cell)->expr);
+    passed = lappend(passed, expression);
+    known_to_join = lappend(known_to_join, column(INNER_VAR, list_length(passed), expression));
+  }
+  for (int i = columns; i < list_length(known); ++i) {
+    auto* call = static_cast<Node*>(list_nth(known, i));
+    Var* result = column(OUTER_VAR, i + 1, call);
+    plan->targetlist = lappend(plan->targetlist,
+                               makeTargetEntry(reinterpret_cast<Expr*>(result),
+                                               static_cast<AttrNumber>(list_length(plan->targetlist) + 1), nullptr, false));
+    known_to_join = lappend(known_to_join, replace_known(call, passed, INNER_VAR));
+  }
+  hash->hashkeys = replace_in_list(hash->hashkeys, known);
+  Node* clauses = reinterpret_cast<Node*>(node->hashclauses);
+  node->hashclauses = reinterpret_cast<List*>(replace_known(clauses, known_to_join, INNER_VAR));
+}
+
+// ---- the tree
+
+int64 const_or_zero(const Node* node) {
+  if (!node || !IsA(node, Const) || reinterpret_cast<const Const*>(node)->constisnull) return 0;
+  return DatumGetInt64(reinterpret_cast<const Const*>(node)->constvalue);
+}
+
+Reading below_limit(const Limit* node) {
+  const int64 count = const_or_zero(node->limitCount), offset = const_or_zero(node->limitOffset);
+  const bool known = count > 0 && count < INT_MAX && offset >= 0 && offset < INT_MAX && (!node->limitOffset || offset > 0);
+  return {.all = false, .eager = false, .limit = known ? count + offset : 0};
+}
+
+// How the node reads the rows of its outer (or only) child.
+Surroundings around_outer(const Plan* node, Surroundings around) {
+  switch (nodeTag(node)) {
+    case T_Sort:
+    case T_Hash:
+      return kAllRows;
+    case T_Agg:
+      return reinterpret_cast<const Agg*>(node)->aggstrategy == AGG_SORTED ? without_limit(around) : kAllRows;
+    case T_Limit:
+      return {below_limit(reinterpret_cast<const Limit*>(node)), false};
+    case T_Result:
+      return {node->qual ? without_limit(around).reading : around.reading, around.marked};
+    case T_LockRows:
+      return around;
+    case T_ModifyTable:
+    case T_ProjectSet:
+    case T_Group:
+    case T_Unique:
+    case T_SetOp:
+    case T_WindowAgg:
+    case T_Material:
+    case T_Memoize:
+    case T_IncrementalSort:
+    case T_NestLoop:
+    case T_HashJoin:
+      return without_limit(around);
+    default:  // a MergeJoin, say, may know that there is nothing more to find
+      return kUnknown;
+  }
+}
+
+bool stops_at_first_match(const Join* join) {
+  return join->inner_unique || join->jointype == JOIN_SEMI || join->jointype == JOIN_ANTI;
+}
+
+Surroundings around_inner(const Plan* node, Surroundings around) {
+  switch (nodeTag(node)) {
+    case T_NestLoop:
+      return stops_at_first_match(&reinterpret_cast<const NestLoop*>(node)->join) ? kUnknown : without_limit(around);
+    case T_MergeJoin:
+      return {{}, !reinterpret_cast<const MergeJoin*>(node)->skip_mark_restore};
+    default:
+      return kUnknown;
+  }
+}
+
+void rewrite_list(List* plans, Surroundings around) {
+  ListCell* cell;
+  foreach (cell, plans) lfirst(cell) = rewrite(static_cast<Plan*>(lfirst(cell)), around);
+}
+
+void rewrite_children(Plan* node, Surroundings around) {
+  const Surroundings each = without_limit(around);
+  switch (nodeTag(node)) {
+    case T_Gather:  // workers do not infer
+    case T_GatherMerge:
+    case T_CustomScan:  // other people's
+    case T_ForeignScan:
+      return;
+    case T_Append:
+      return rewrite_list(reinterpret_cast<Append*>(node)->appendplans, each);
+    case T_MergeAppend:
+      return rewrite_list(reinterpret_cast<MergeAppend*>(node)->mergeplans, each);
+    case T_SubqueryScan: {
+      auto* scan = reinterpret_cast<SubqueryScan*>(node);
+      scan->subplan = rewrite(scan->subplan, node->qual ? each : Surroundings{around.reading, false});
+      return;
+    }
+    default:
+      if (node->lefttree) node->lefttree = rewrite(node->lefttree, around_outer(node, around));
+      if (node->righttree) node->righttree = rewrite(node->righttree, around_inner(node, around));
+  }
+}
+
+Plan* rewrite(Plan* plan, Surroundings around) {
+  check_stack_depth();
+  if (IsA(plan, Append))
+    if (Plan* stack = stack_above_append(reinterpret_cast<Append*>(plan), around)) return stack;
+  rewrite_children(plan, around);
+  switch (nodeTag(plan)) {
+    case T_Result:
+      return stack_instead(reinterpret_cast<Result*>(plan), around);
+    case T_ProjectSet:
+      stack_below_set_returning(reinterpret_cast<ProjectSet*>(plan), around);
+      return plan;
+    case T_Agg:
+      stack_below_aggregate(reinterpret_cast<Agg*>(plan), around);
+      return stack_above(plan, around);
+    case T_HashJoin:
+      stack_below_outer_keys(reinterpret_cast<HashJoin*>(plan), around);
+      stack_below_inner_keys(reinterpret_cast<HashJoin*>(plan));
+      return stack_above(plan, around);
+    case T_SeqScan:
+    case T_SampleScan:
+    case T_IndexScan:
+    case T_IndexOnlyScan:
+    case T_BitmapHeapScan:
+    case T_TidScan:
+    case T_TidRangeScan:
+    case T_SubqueryScan:
+    case T_FunctionScan:
+    case T_ValuesScan:
+    case T_TableFuncScan:
+    case T_CteScan:
+    case T_NamedTuplestoreScan:
+    case T_WorkTableScan:
+    case T_NestLoop:
+    case T_MergeJoin:
+    case T_Gather:
+    case T_GatherMerge:
+    case T_Group:
+    case T_WindowAgg:
+      return stack_above(plan, around);
+    default:
+      return plan;
+  }
+}
+
+// Changes the statement where it stands. A scrollable cursor must be able to go backwards, which ImageInfer cannot.
+void rewrite_statement(PlannedStmt* statement, int cursor_options) {
+  const bool eager = !(cursor_options & (CURSOR_OPT_SCROLL | CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN));
+  const bool all = statement->commandType != CMD_SELECT;
+  rewrite_list(statement->subplans, kUnknown);
+  statement->planTree = rewrite(statement->planTree, {{.all = all, .eager = eager, .limit = 0}, false});
+  if ((cursor_options & CURSOR_OPT_SCROLL) && !ExecSupportsBackwardScan(statement->planTree))
+    statement->planTree = materialize_finished_plan(statement->planTree);
+}
+
+// ---- when
+
+planner_hook_type next_planner = nullptr;
+ExecutorStart_hook_type next_executor_start = nullptr;
+
+// Whether the plan at work has calls: the planner tells ic_infer_support of each.
+bool calls_seen = false;
+int planning_depth = 0;
+
+// The first call in a session loads this library while its plan is at work, too late for the planner's hook. Such plans are
+// seen to when they are started: those of the transaction that began then.
+TimestampTz unseen_in = 0;
+
+PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, ParamListInfo parameters) {
+  const bool outer_seen = calls_seen;
+  PlannedStmt* statement = nullptr;
+  calls_seen = false;
+  ++planning_depth;
+  PG_TRY();
+  {
+    statement = next_planner ? next_planner(query, text, cursor_options, parameters)
+                             : standard_planner(query, text, cursor_options, parameters);
+    if (calls_seen && setting_enable_batch_infer) rewrite_statement(statement, cursor_options);
+  }
+  PG_FINALLY();
+  {
+    --planning_depth;
+    calls_seen = outer_seen;
+  }
+  PG_END_TRY();
+  return statement;
+}
+
+// The plan may belong to a cache: what is changed is a copy that lives as long as its execution, and the cache plans anew.
+void see_to_early_plan(QueryDesc* query, int flags) {
+  if (GetCurrentTransactionStartTimestamp() != unseen_in) unseen_in = 0;
+  if (unseen_in == 0 || !setting_enable_batch_infer || (flags & EXEC_FLAG_BACKWARD)) return;
+  const int64 before = infer_scans_made();
+  MemoryContext outer = MemoryContextSwitchTo(GetMemoryChunkContext(query));
+  auto* statement = static_cast<PlannedStmt*>(copyObjectImpl(query->plannedstmt));
+  rewrite_statement(statement, CURSOR_OPT_NO_SCROLL);
+  MemoryContextSwitchTo(outer);
+  if (infer_scans_made() == before) return;
+  query->plannedstmt = statement;
+  unseen_in = 0;
+  ResetPlanCache();
+}
+
+void start_executor(QueryDesc* query, int flags) {
+  if (unseen_in != 0) see_to_early_plan(query, flags);
+  next_executor_start ? next_executor_start(query, flags) : standard_ExecutorStart(query, flags);
+}
+
+}  // namespace
+
+void install_infer_planner() {
+  register_infer_scan();
+  next_planner = planner_hook;
+  planner_hook = plan_statement;
+  next_executor_start = ExecutorStart_hook;
+  ExecutorStart_hook = start_executor;
+}
+
+}  // namespace imagecalc
+
+Datum ic_infer_support(PG_FUNCTION_ARGS) {
+  using namespace imagecalc;
+  if (IsA(PG_GETARG_POINTER(0), SupportRequestSimplify)) {
+    calls_seen = true;
+    if (planning_depth == 0) unseen_in = GetCurrentTransactionStartTimestamp();
+  }
+  PG_RETURN_POINTER(nullptr);
+}

@@ -1,0 +1,303 @@
+#include "pg/infer_scan.h"
+
+#include "pg/infer_batches.h"
+#include "pg/infer_calls.h"
+#include "pg/settings.h"
+#include "pg/wall.h"
+
+extern "C" {
+#include "commands/explain.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "utils/ruleutils.h"
+}
+
+namespace imagecalc {
+namespace {
+
+// ---- the plan node. Its scan tuple (custom_scan_tlist) is the child's columns, then the calls.
+
+enum Private { kColumns, kEager, kLimit };  // places in custom_private
+
+int64 plan_nodes = 0;
+
+int64 private_integer(const CustomScan* plan, Private which) {
+  return intVal(list_nth(plan->custom_private, which));
+}
+
+// ---- its execution
+
+struct InferScanState {
+  CustomScanState custom;  // must be first: Postgres knows it as this
+  InferInput input;
+  TupleTableSlot* below;  // the child's row
+  InferBatches* batches;
+  MemoryContextCallback at_end;
+  bool failing;  // a row's turn has come that cannot be classified
+};
+
+InferScanState* state_of(CustomScanState* node) { return reinterpret_cast<InferScanState*>(node); }
+const CustomScan* plan_of(const CustomScanState* node) { return reinterpret_cast<const CustomScan*>(node->ss.ps.plan); }
+
+// However execution ends.
+void drop_batches(void* state) {
+  auto* scan = static_cast<InferScanState*>(state);
+  delete scan->batches;
+  scan->batches = nullptr;
+}
+
+int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent, bool picture) {
+  List* arguments = lappend(list_copy(call->args), makeInteger(picture));
+  ListCell* cell;
+  foreach (cell, *seen)
+    if (equal(lfirst(cell), arguments)) return foreach_current_index(cell);
+  *seen = lappend(*seen, arguments);
+  input->sources[input->source_count] = {.model = ExecInitExpr(linitial_node(Expr, call->args), parent),
+                                         .image = ExecInitExpr(static_cast<Expr*>(lsecond(call->args)), parent),
+                                         .picture = picture};
+  return input->source_count++;
+}
+
+// Calls of the same model with the same image share their scores.
+void read_calls(const CustomScan* plan, InferInput* input, PlanState* parent) {
+  const auto columns = static_cast<int>(private_integer(plan, kColumns));
+  const auto calls = static_cast<Size>(list_length(plan->custom_scan_tlist) - columns);
+  input->sources = static_cast<ImageSource*>(palloc0(calls * sizeof(ImageSource)));
+  input->results = static_cast<InferResult*>(palloc0(calls * sizeof(InferResult)));
+  List* seen = NIL;
+  for (int i = columns; i < list_length(plan->custom_scan_tlist); ++i) {
+    auto* call = reinterpret_cast<FuncExpr*>(list_nth_node(TargetEntry, plan->custom_scan_tlist, i)->expr);
+    const CallKind kind = call_kind(call->funcid);
+    // Not run; but this checks that the user may.
+    (void)ExecInitExpr(reinterpret_cast<Expr*>(call), parent);
+    input->results[input->result_count++] = {.source = add_source(input, &seen, call, parent, kind.picture),
+                                             .scores = kind.scores};
+  }
+}
+
+Node* create_state(CustomScan* plan);
+extern const CustomExecMethods kExecMethods;
+
+// Where a scan of a table below, be it under another ImageInfer, has its current row: what WHERE CURRENT OF looks for.
+TupleTableSlot* scanned_row(PlanState* child) {
+  switch (nodeTag(child)) {
+    case T_SeqScanState:
+    case T_SampleScanState:
+    case T_IndexScanState:
+    case T_BitmapHeapScanState:
+    case T_TidScanState:
+    case T_TidRangeScanState:
+      return reinterpret_cast<ScanState*>(child)->ss_ScanTupleSlot;
+    case T_CustomScanState: {
+      auto* node = reinterpret_cast<CustomScanState*>(child);
+      return node->methods == &kExecMethods && node->ss.ss_currentRelation ? node->ss.ss_ScanTupleSlot : nullptr;
+    }
+    default:
+      return nullptr;
+  }
+}
+
+void begin(CustomScanState* node, EState* estate, int flags) {
+  auto* scan = state_of(node);
+  const CustomScan* plan = plan_of(node);
+  flags &= ~(EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
+  outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, flags);
+  scan->input.child = outerPlanState(node);
+  scan->input.scanned = scanned_row(scan->input.child);
+  if (scan->input.scanned) node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
+  scan->input.expressions = CreateExprContext(estate);
+  scan->input.memory = estate->es_query_cxt;
+  scan->input.eager = private_integer(plan, kEager) != 0;
+  scan->input.limit = private_integer(plan, kLimit);
+  read_calls(plan, &scan->input, &node->ss.ps);
+  if (flags & EXEC_FLAG_EXPLAIN_ONLY) return;
+  scan->below = ExecInitExtraTupleSlot(estate, ExecGetResultType(scan->input.child), &TTSOpsHeapTuple);
+  scan->at_end = {.func = drop_batches, .arg = scan, .next = nullptr};
+  MemoryContextRegisterResetCallback(estate->es_query_cxt, &scan->at_end);
+  scan->batches = wall([&] { return new InferBatches(scan->input); });
+}
+
+// Which row an error is of.
+void say_row(void* state) {
+  auto* scan = static_cast<InferScanState*>(state);
+  if (scan->failing)
+    errcontext("image of row " UINT64_FORMAT " that ImageInfer has read", static_cast<uint64>(scan->batches->row()));
+}
+
+// The scan tuple of the next row, or an empty slot.
+TupleTableSlot* next_row(InferScanState* scan) {
+  TupleTableSlot* slot = scan->custom.ss.ss_ScanTupleSlot;
+  ExecClearTuple(slot);
+  const auto columns = scan->below->tts_tupleDescriptor->natts;
+  ErrorContextCallback context{.previous = error_context_stack, .callback = say_row, .arg = scan};
+  error_context_stack = &context;
+  MemoryContext outer = MemoryContextSwitchTo(scan->custom.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
+  HeapTuple row = wall([&] {
+    return scan->batches->next(slot->tts_values + columns, slot->tts_isnull + columns, &scan->failing);
+  });
+  MemoryContextSwitchTo(outer);
+  error_context_stack = context.previous;
+  if (!row) return slot;
+  ExecStoreHeapTuple(row, scan->below, false);
+  slot_getallattrs(scan->below);
+  memcpy(slot->tts_values, scan->below->tts_values, static_cast<Size>(columns) * sizeof(Datum));
+  memcpy(slot->tts_isnull, scan->below->tts_isnull, static_cast<Size>(columns) * sizeof(bool));
+  ExecStoreVirtualTuple(slot);
+  slot->tts_tid = scan->below->tts_tid;
+  slot->tts_tableOid = scan->below->tts_tableOid;
+  return slot;
+}
+
+TupleTableSlot* execute(CustomScanState* node) {
+  PlanState* state = &node->ss.ps;
+  ExprContext* context = state->ps_ExprContext;
+  while (true) {
+    CHECK_FOR_INTERRUPTS();
+    ResetExprContext(context);
+    TupleTableSlot* slot = next_row(state_of(node));
+    if (TupIsNull(slot)) return state->ps_ProjInfo ? ExecClearTuple(state->ps_ProjInfo->pi_state.resultslot) : slot;
+    context->ecxt_scantuple = slot;
+    if (!state->qual || ExecQual(state->qual, context))
+      return state->ps_ProjInfo ? ExecProject(state->ps_ProjInfo) : slot;
+    InstrCountFiltered1(node, 1);
+  }
+}
+
+void end(CustomScanState* node) {
+  drop_batches(node);
+  ExecEndNode(outerPlanState(node));
+}
+
+void rescan(CustomScanState* node) {
+  wall([&] { state_of(node)->batches->restart(); });
+  if (!outerPlanState(node)->chgParam) ExecReScan(outerPlanState(node));
+}
+
+// ---- EXPLAIN
+
+struct Shown {
+  List* models;
+  List* inputs;
+};
+
+char* copy_text(const std::string& text) {
+  return pg([&] { return pstrdup(text.c_str()); });
+}
+
+// Null where there is no such model: the query itself will say so.
+char* look_up_input(const char* name) {
+  return wall([&]() -> char* {
+    const std::optional<Model> model = look_up_model(name);
+    return model ? copy_text(to_string(model->input)) : nullptr;
+  });
+}
+
+void show_model(Expr* expression, const Model* known, List* ancestors, ExplainState* es, PlanState* state, Shown* shown) {
+  if (known) {
+    shown->models = lappend(shown->models, wall([&] { return copy_text(known->name); }));
+    shown->inputs = lappend(shown->inputs, wall([&] { return copy_text(to_string(known->input)); }));
+    return;
+  }
+  if (IsA(expression, Const) && !reinterpret_cast<Const*>(expression)->constisnull) {
+    char* name = TextDatumGetCString(reinterpret_cast<Const*>(expression)->constvalue);
+    shown->models = lappend(shown->models, name);
+    if (char* input = look_up_input(name)) shown->inputs = lappend(shown->inputs, input);
+    return;
+  }
+  List* context = set_deparse_context_plan(es->deparse_cxt, state->plan, ancestors);
+  shown->models = lappend(shown->models, deparse_expression(reinterpret_cast<Node*>(expression), context, false, false));
+}
+
+void show_list(const char* label, List* values, ExplainState* es) {
+  if (list_length(values) == 1)
+    ExplainPropertyText(label, static_cast<char*>(linitial(values)), es);
+  else if (values)
+    ExplainPropertyList(label, values, es);
+}
+
+void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
+  auto* scan = state_of(node);
+  Shown shown{};
+  for (int i = 0; i < scan->input.source_count; ++i) {
+    const Model* known = scan->batches ? scan->batches->model(i) : nullptr;
+    show_model(scan->input.sources[i].model->expr, known, ancestors, es, &node->ss.ps, &shown);
+  }
+  show_list("Model", shown.models, es);
+  show_list("Input", shown.inputs, es);
+}
+
+void show_totals(const InferTotals& totals, ExplainState* es) {
+  constexpr int kDigits = 3;
+  ExplainPropertyInteger("Batches", nullptr, static_cast<int64>(totals.batches), es);
+  ExplainPropertyInteger("Images", nullptr, static_cast<int64>(totals.images), es);
+  ExplainPropertyInteger("Image Bytes", nullptr, static_cast<int64>(totals.bytes), es);
+  if (!es->timing) return;
+  ExplainPropertyFloat("Fetch Time", "ms", totals.fetch_ms, kDigits, es);
+  ExplainPropertyFloat("Decode Time", "ms", totals.decode_ms, kDigits, es);
+  ExplainPropertyFloat("Model Time", "ms", totals.model_ms, kDigits, es);
+  ExplainPropertyFloat("Wait Time", "ms", totals.wait_ms, kDigits, es);
+}
+
+void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
+  show_models(node, ancestors, es);
+  ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
+  if (es->analyze && state_of(node)->batches) show_totals(state_of(node)->batches->totals(), es);
+}
+
+const CustomScanMethods kPlanMethods = {.CustomName = "ImageInfer", .CreateCustomScanState = create_state};
+
+CustomExecMethods make_exec_methods() {
+  CustomExecMethods methods{};
+  methods.CustomName = "ImageInfer";
+  methods.BeginCustomScan = begin;
+  methods.ExecCustomScan = execute;
+  methods.EndCustomScan = end;
+  methods.ReScanCustomScan = rescan;
+  methods.ExplainCustomScan = explain;
+  return methods;
+}
+const CustomExecMethods kExecMethods = make_exec_methods();
+
+Node* create_state(CustomScan*) {
+  auto* scan = static_cast<InferScanState*>(palloc0(sizeof(InferScanState)));
+  NodeSetTag(scan, T_CustomScanState);
+  scan->custom.methods = &kExecMethods;
+  return reinterpret_cast<Node*>(scan);
+}
+
+}  // namespace
+
+CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
+  constexpr int kFirstNodeId = 1 << 20;  // beyond those that the planner has given out
+  CustomScan* scan = makeNode(CustomScan);
+  Plan* plan = &scan->scan.plan;
+  plan->startup_cost = child->startup_cost;
+  plan->total_cost = child->total_cost;
+  plan->plan_rows = child->plan_rows;
+  plan->plan_width = child->plan_width;
+  plan->plan_node_id = kFirstNodeId + static_cast<int>(plan_nodes++ % kFirstNodeId);
+  plan->lefttree = child;
+  ListCell* cell;
+  foreach (cell, child->targetlist) {
+    auto* entry = lfirst_node(TargetEntry, cell);
+    Var* passed = column(OUTER_VAR, entry->resno, reinterpret_cast<Node*>(entry->expr));
+    scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+                                      makeTargetEntry(reinterpret_cast<Expr*>(passed), entry->resno, nullptr, false));
+  }
+  const int columns = list_length(scan->custom_scan_tlist);
+  foreach (cell, calls) {
+    const auto number = static_cast<AttrNumber>(list_length(scan->custom_scan_tlist) + 1);
+    scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+                                      makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
+  }
+  scan->custom_private = list_make3(makeInteger(columns), makeInteger(reading.all || reading.eager),
+                                    makeInteger(static_cast<int>(std::min<int64>(reading.limit, INT_MAX))));
+  scan->methods = &kPlanMethods;
+  return scan;
+}
+
+int64 infer_scans_made() { return plan_nodes; }
+
+void register_infer_scan() { RegisterCustomScanMethods(&kPlanMethods); }
+
+}  // namespace imagecalc

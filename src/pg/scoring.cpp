@@ -1,0 +1,77 @@
+#include "pg/scoring.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "codec/value.h"
+#include "pg/datum.h"
+#include "pg/icimage.h"
+#include "pg/settings.h"
+
+namespace imagecalc {
+
+InferRequest request_for(const Model& model) {
+  InferRequest request;
+  request.model = model.hash;
+  request.input = model.input;
+  request.normalisation = model.normalisation;
+  request.max_pixels = setting_max_pixels;
+  return request;
+}
+
+void check_image(const Model& model, Bytes image, InferItem::Kind kind) {
+  if (kind == InferItem::Kind::picture) return;
+  const Format have = read_value_header(image, current_limits()).format;
+  if (model.input.rgb)
+    throw Error(Fault::wrong_format, "model \"" + model.name + "\" reads RGB pictures, not icimage values",
+                "Give it the picture file as bytea, or design a model for icimage with ic_design.");
+  if (have != model.input.format) refuse_format(have, model.input.format);
+}
+
+PendingScores::PendingScores(InferRequest request, BytesOf bytes_of)
+    : request_(std::move(request)), bytes_of_(std::move(bytes_of)) {
+  reply_.emplace(request_);
+}
+
+InferReply PendingScores::wait() {
+  constexpr int kTries = 5;  // others may push the model out of a small cache before it is used
+  for (int i = 0; i < kTries; ++i) {
+    Message reply = reply_->wait();
+    if (auto* scores = std::get_if<InferReply>(&reply)) return std::move(*scores);
+    if (!std::holds_alternative<NeedModel>(reply)) throw Error(Fault::protocol, "unexpected reply from imagecalc-runner");
+    ask_runner_for<Done>(LoadModel{std::get<InferRequest>(request_).model, bytes_of_()});
+    reply_.emplace(request_);
+  }
+  throw Error(Fault::limit_exceeded, "imagecalc-runner's cache is too small for the models in use",
+              "Use fewer models at a time.");
+}
+
+void check_outputs(const Model& model, const InferReply& reply) {
+  if (reply.outputs == 0 || reply.outputs == model.labels.size()) return;
+  throw Error(Fault::bad_model, "model \"" + model.name + "\" gave " + std::to_string(reply.outputs) + " scores for " +
+                                    std::to_string(model.labels.size()) + " labels");
+}
+
+std::vector<float> softmax(std::span<const float> scores) {
+  const float top = *std::max_element(scores.begin(), scores.end());
+  std::vector<float> values(scores.size());
+  double sum = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) sum += values[i] = std::exp(scores[i] - top);
+  for (float& value : values) value = static_cast<float>(value / sum);
+  return values;
+}
+
+Datum best_label(const Model& model, std::span<const float> scores) {
+  const auto best = std::max_element(scores.begin(), scores.end()) - scores.begin();
+  return text_datum(model.labels[static_cast<std::size_t>(best)]);
+}
+
+Datum probabilities(std::span<const float> scores) {
+  const std::vector<float> values = softmax(scores);
+  auto* elements = static_cast<Datum*>(allocate(values.size() * sizeof(Datum)));
+  std::transform(values.begin(), values.end(), elements, [](float value) { return Float4GetDatum(value); });
+  const int count = static_cast<int>(values.size());
+  return PointerGetDatum(pg([&] { return construct_array(elements, count, FLOAT4OID, sizeof(float), true, TYPALIGN_INT); }));
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,362 @@
+-- ic_infer and ic_scores over batches of rows: the same rows in the same order as row by row, over every shape of plan; which
+-- shapes are batched; errors that wait for their row; nothing sent that may not be seen.
+\ir include/helpers.sql
+BEGIN;
+SELECT no_plan();
+
+\set script :models '/small-cnn-script.pt'
+\set frozen :models '/small-cnn-frozen.pt'
+\set linear :models '/linear-script.pt'
+SELECT array_agg(DISTINCT label ORDER BY label) AS labels, min(label) AS first_label FROM pictures \gset
+SELECT ic_import_model('linear', :'linear', labels => :'labels'::text[], input => '1x1/b8/k3/q20@64');
+SELECT ic_import_model('cnn', :'script', labels => :'labels'::text[], input => '1x1/b8/k3/q20@64');
+SELECT ic_import_model('rgb', :'frozen', labels => :'labels'::text[], input => 'rgb@64');
+SELECT ic_import_model('native', :'script', labels => :'labels'::text[], input => '1x1/b32/k2/q50');
+
+CREATE TABLE few AS
+SELECT row_number() OVER (ORDER BY md5(file)) AS id, label, jpeg, jpeg::icimage('1x1/b8/k3/q20@64') AS image,
+       NULL::text AS said FROM pictures ORDER BY md5(file) LIMIT 60;
+INSERT INTO few (id, label) VALUES (61, 'none');
+ALTER TABLE few ADD PRIMARY KEY (id);
+CREATE TABLE natives AS SELECT id, jpeg::icimage('1x1/b32/k2/q50') AS image FROM few;
+CREATE TABLE wanted AS SELECT DISTINCT label FROM pictures ORDER BY label LIMIT 2;
+CREATE TABLE parted (id bigint, image icimage, said text) PARTITION BY RANGE (id);
+CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (25);
+CREATE TABLE parted_high (said text, dropped int, image icimage, id bigint);
+ALTER TABLE parted_high DROP dropped;
+ALTER TABLE parted ATTACH PARTITION parted_high FOR VALUES FROM (25) TO (1000);
+INSERT INTO parted SELECT id, image FROM few;
+CREATE VIEW guarded WITH (security_barrier) AS SELECT id, image, jpeg FROM few WHERE id % 3 = 0;
+ANALYZE few, natives, wanted, parted;
+
+-- A statement's rows as text, in their order; what it changes is undone.
+CREATE FUNCTION rows_of(statement text) RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+    result text[] := '{}';
+BEGIN
+    BEGIN
+        FOR r IN EXECUTE statement LOOP
+            result := result || r::text;
+        END LOOP;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'P0999';
+    EXCEPTION WHEN SQLSTATE 'P0999' THEN
+        RETURN result;
+    END;
+END
+$$;
+-- The plan, and what its ImageInfer nodes did.
+CREATE FUNCTION plan_of(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF, VERBOSE) ' || statement;
+END
+$$;
+CREATE FUNCTION nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Custom Scan (ImageInfer)%'$$;
+CREATE FUNCTION images_sent(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF, FORMAT JSON) ' || statement INTO plan;
+    RETURN (SELECT sum(n::bigint) FROM jsonb_path_query(plan::jsonb, 'strict $.**."Images"') AS n);
+END
+$$;
+
+-- ---- shapes: how many nodes each has, and that it changes nothing. 0: row by row
+
+CREATE TEMP TABLE shape (place serial, nodes integer, statement text);
+INSERT INTO shape (nodes, statement) VALUES
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few'),
+(1, 'SELECT id, ic_infer(''linear'', image) AS a, ic_infer(''linear'', image) || ''!'' AS b FROM few'),
+(1, 'SELECT ic_infer(''linear'', image), ic_infer(''cnn'', image), ic_infer(''rgb'', jpeg), ic_infer(''linear'', jpeg) FROM few'),
+(1, 'SELECT (ic_scores(''linear'', image))[1] > 0.3, upper(ic_infer(''linear'', image)) FROM few'),
+(1, 'SELECT id, ic_infer(''native'', image) FROM natives'),
+(1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) = ''' || :'first_label' || ''''),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id % 2 = 0 AND ic_infer(''linear'', image) <> ''' || :'first_label' || ''''),
+(2, 'SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND ic_infer(''cnn'', image) <> ''y'''),
+(1, 'SELECT (ic_scores(''linear'', image))[1] > 0.3 FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND id > 3'),
+(2, 'SELECT ic_infer(''rgb'', jpeg) FROM few WHERE ic_infer(''linear'', image) <> ''x'' AND label <> ''y'''),
+(1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) = ANY (SELECT label FROM wanted) ORDER BY id'),
+(1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) IS NULL OR id < 5'),
+(1, 'SELECT count(ic_infer(''linear'', image)), max(ic_infer(''cnn'', image)) FROM few'),
+(1, 'SELECT count(*) FILTER (WHERE ic_infer(''linear'', image) = ''' || :'first_label' || ''') FROM few'),
+(1, 'SELECT string_agg(DISTINCT ic_infer(''linear'', image), '','' ORDER BY ic_infer(''linear'', image)) FROM few'),
+(1, 'SELECT label, count(ic_infer(''linear'', image)) FROM few GROUP BY label ORDER BY label'),
+(1, 'SELECT ic_infer(''linear'', image) AS l, count(*), sum(id) FROM few GROUP BY l ORDER BY l'),
+(1, 'SELECT ic_infer(''linear'', image) AS l, label, count(*) FROM few GROUP BY ROLLUP (1, 2) ORDER BY 1, 2'),
+(1, 'SELECT label, ic_infer(''linear'', (array_agg(image ORDER BY id))[1]) FROM few GROUP BY label ORDER BY ic_infer(''linear'', (array_agg(image ORDER BY id))[1]), label'),
+(1, 'SELECT DISTINCT ic_infer(''linear'', image) FROM few ORDER BY 1'),
+(1, 'SELECT id FROM few ORDER BY ic_infer(''linear'', image), id DESC'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few ORDER BY id DESC'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few ORDER BY label, id LIMIT 7 OFFSET 3'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few LIMIT 1'),
+(1, 'SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' LIMIT 9'),
+(2, 'SELECT f.id, ic_infer(''linear'', f.image) FROM few f JOIN parted p USING (id) WHERE ic_infer(''cnn'', p.image) <> ''x'' AND p.id < 20 ORDER BY f.id'),
+(1, 'SELECT f.id, ic_infer(''linear'', p.image) FROM few f LEFT JOIN parted_low p USING (id) ORDER BY f.id'),
+(1, 'SELECT f.id, w.label FROM few f JOIN wanted w ON w.label = ic_infer(''linear'', f.image) ORDER BY f.id'),
+(1, 'SELECT s.said, s.id FROM (SELECT id, ic_infer(''linear'', image) AS said FROM few OFFSET 0) s WHERE s.said <> ''x'' ORDER BY id'),
+(1, 'WITH s AS MATERIALIZED (SELECT id, ic_infer(''linear'', image) AS said FROM few) SELECT a.id, b.said FROM s a JOIN s b USING (id) ORDER BY 1'),
+(1, 'SELECT label, (SELECT ic_infer(''linear'', f.image) FROM few f WHERE f.label = w.label ORDER BY id LIMIT 1) FROM wanted w ORDER BY 1'),
+(1, 'SELECT label, ARRAY(SELECT ic_infer(''linear'', f.image) FROM few f WHERE f.label = w.label ORDER BY id) FROM wanted w ORDER BY 1'),
+(1, 'SELECT w.label, l.* FROM wanted w, LATERAL (SELECT id, ic_infer(''linear'', image) FROM few f WHERE f.label = w.label ORDER BY id LIMIT 3) l ORDER BY 1, 2'),
+(1, 'SELECT label FROM wanted w WHERE EXISTS (SELECT FROM few f WHERE f.label = w.label AND ic_infer(''linear'', image) <> ''x'') ORDER BY 1'),
+(2, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id < 9 UNION ALL SELECT id, ic_infer(''cnn'', image) FROM few'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM parted'),
+(1, 'SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'' ORDER BY id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM parted ORDER BY id'),
+(1, 'SELECT count(ic_infer(''linear'', image)) FROM parted'),
+(1, 'SELECT id, unnest(ic_scores(''linear'', image)) > 0.3 FROM few'),
+(1, 'SELECT id, ic_infer(''linear'', image), generate_series(1, 2) FROM few'),
+(1, 'SELECT ic_infer(''linear'', image), row_number() OVER (ORDER BY id), count(*) OVER (PARTITION BY label) FROM few ORDER BY id'),
+(1, 'SELECT id, rank() OVER (PARTITION BY ic_infer(''linear'', image) ORDER BY id) FROM few ORDER BY id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM guarded'),
+(1, 'SELECT id FROM guarded WHERE ic_infer(''linear'', image) <> ''x'''),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id < 9 ORDER BY id FOR UPDATE'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few TABLESAMPLE BERNOULLI (50) REPEATABLE (1)'),
+(1, 'INSERT INTO few (id, said) SELECT id + 1000, ic_infer(''linear'', image) FROM few RETURNING id, said'),
+(1, 'UPDATE few SET said = ic_infer(''linear'', image) RETURNING id, said'),
+(1, 'UPDATE parted SET said = ic_infer(''linear'', image) RETURNING id, said'),
+(1, 'UPDATE few SET said = ''no'' WHERE ic_infer(''linear'', image) <> ''x'' RETURNING id, said'),
+(1, 'UPDATE few f SET said = ic_infer(''linear'', p.image) FROM parted p WHERE p.id = f.id RETURNING f.id, f.said'),
+(1, 'DELETE FROM few WHERE ic_infer(''linear'', image) = ''' || :'first_label' || ''' RETURNING id'),
+(1, 'WITH i AS (INSERT INTO few (id, said) SELECT id + 1000, ic_infer(''linear'', image) FROM few RETURNING *) SELECT id, said FROM i'),
+(1, 'SELECT CASE ic_infer(''linear'', image) WHEN ''' || :'first_label' || ''' THEN 1 ELSE 0 END, coalesce(ic_infer(''linear'', image), ''-'') FROM few'),
+(1, 'SELECT max(ic_infer(''linear'', jpeg::icimage(''1x1/b8/k3/q20@64''))) FROM few'),
+(1, 'SELECT id, random() < 2, ic_infer(''linear'', image) FROM few'),
+(1, 'SELECT few, ctid, tableoid::regclass, ic_infer(''linear'', image) FROM few'),
+(2, 'SELECT tableoid::regclass, ic_infer(''linear'', image), parted FROM parted'),
+(1, 'SELECT ic_infer(''linear'', image), (SELECT max(label) FROM wanted), (SELECT count(*) FROM wanted w WHERE w.label = f.label) FROM few f'),
+(1, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) <> ''x'' AND id > (SELECT count(*) FROM wanted w WHERE w.label < ic_infer(''linear'', f.image)) ORDER BY id'),
+(1, 'SELECT DISTINCT ON (label) label, ic_infer(''linear'', image) FROM few ORDER BY label, id'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few ORDER BY id % 5 FETCH FIRST 3 ROWS WITH TIES'),
+(1, 'SELECT ic_infer(''linear'', image) FROM few INTERSECT SELECT label FROM wanted ORDER BY 1'),
+(1, 'WITH RECURSIVE r(n, said) AS (SELECT 1, NULL UNION ALL SELECT n + 1, ic_infer(''linear'', f.image) FROM r JOIN few f ON f.id = n WHERE n < 9) SELECT * FROM r'),
+(1, 'SELECT ic_infer(''linear'', u.image) FROM (SELECT array_agg(image ORDER BY id) AS a FROM few) s, unnest(s.a) AS u(image)'),
+(1, 'SELECT ic_infer(''linear'', v.image), v.id FROM (SELECT id, image FROM few ORDER BY id DESC LIMIT 5) v'),
+(1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE ctid = ANY (ARRAY(SELECT ctid FROM few WHERE id < 4)) ORDER BY id'),
+(1, 'SELECT * FROM (SELECT id, ic_infer(''linear'', image) AS said, row_number() OVER (PARTITION BY label ORDER BY id) AS n FROM few) s WHERE n <= 2 ORDER BY id'),
+(1, 'SELECT count(ic_infer(''linear'', image)), label, id % 2 FROM few GROUP BY GROUPING SETS ((label), (id % 2)) ORDER BY 2, 3'),
+(1, 'SELECT f.id, g FROM few f CROSS JOIN generate_series(1, 2) g WHERE ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1, 2'),
+(1, 'SELECT f.id FROM few f WHERE EXISTS (SELECT FROM parted p WHERE p.id = f.id + 1) AND ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1'),
+(1, 'UPDATE few f SET said = ic_infer(''linear'', image), (label, jpeg) = (SELECT w.label, NULL::bytea FROM wanted w ORDER BY 1 LIMIT 1) RETURNING id, label, said'),
+(1, 'INSERT INTO few (id, said) SELECT id, ic_infer(''linear'', image) FROM few ON CONFLICT (id) DO UPDATE SET said = excluded.said RETURNING id, said'),
+(1, 'SELECT id, ic_infer(''linear''::varchar(20), image)::varchar(3) FROM few'),
+(1, 'SELECT NOT (ic_infer(''linear'', image) = ''x'' AND id > 3), ARRAY[ic_infer(''linear'', image)], ROW(ic_infer(''linear'', image), id) FROM few'),
+-- not covered
+(0, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) NOT IN (SELECT label FROM wanted) OR id = 3'),
+(0, 'SELECT id, CASE WHEN id > 3 THEN ic_infer(''linear'', image) END FROM few'),
+(0, 'SELECT id FROM few WHERE id < 3 OR ic_infer(''linear'', image) <> ''x'''),
+(0, 'SELECT id, ic_infer(CASE WHEN id < 9 THEN ''cnn'' ELSE ''linear'' END, image) FROM few'),
+(0, 'SELECT id, ic_infer(''linear'', jpeg::icimage(''1x1/b8/k3/q20@64'')) FROM few'),
+(0, 'SELECT id, ic_infer(''linear'', (SELECT image FROM few WHERE id = 1)) FROM few WHERE id < 9'),
+(0, 'SELECT count(ic_infer(''linear'', image)) FILTER (WHERE id < 9) FROM few'),
+(0, 'SELECT id, lag(ic_infer(''linear'', image)) OVER (ORDER BY id) FROM few ORDER BY id'),
+(0, 'SELECT f.id, w.label FROM few f JOIN wanted w ON w.label < ic_infer(''linear'', f.image) ORDER BY 1, 2'),
+(0, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t ORDER BY 1, t.score'),
+(0, 'SELECT l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) OFFSET 0) l'),
+(0, 'INSERT INTO few (id, image) SELECT id, image FROM few ON CONFLICT (id) DO UPDATE SET said = ic_infer(''linear'', excluded.image) RETURNING id, said'),
+(0, 'UPDATE few SET said = ''x'' WHERE id < 9 RETURNING id, ic_infer(''linear'', image)'),
+(0, 'SELECT ic_infer(''linear'', (SELECT image FROM few WHERE id = 1))'),
+(0, 'SELECT ic_infer(''linear'', NULL::icimage), id FROM few');
+
+SELECT is(nodes_in(statement)::integer, nodes, format('%s nodes: %s', nodes, statement)) FROM shape ORDER BY place;
+
+SET imagecalc.enable_batch_infer = off;
+CREATE TEMP TABLE row_by_row AS SELECT place, rows_of(statement) AS rows FROM shape;
+SELECT is(sum(nodes_in(statement))::integer, 0, 'imagecalc.enable_batch_infer = off: no node') FROM shape;
+RESET imagecalc.enable_batch_infer;
+SELECT is(rows_of(statement), rows, format('as row by row: %s', statement)) FROM shape JOIN row_by_row USING (place) ORDER BY place;
+SELECT cmp_ok(count(DISTINCT r)::integer, '>', 2, 'and there is something to compare') FROM row_by_row, unnest(rows) AS r
+WHERE place = 1 AND r LIKE '%,%';
+
+-- other sizes of batches, other joins
+SET imagecalc.batch_size = 1;
+SELECT is(rows_of(statement), rows, format('one at a time: %s', statement)) FROM shape JOIN row_by_row USING (place)
+WHERE nodes > 0 ORDER BY place;
+SET imagecalc.batch_size = 7;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_hashagg = off;
+SELECT is(rows_of(statement), rows, format('seven at a time, nested loops: %s', statement)) FROM shape JOIN row_by_row USING (place)
+WHERE nodes > 0 ORDER BY place;
+SET enable_mergejoin = on;
+SET enable_nestloop = off;
+SET enable_sort = on;
+SELECT is(rows_of(statement), rows, format('merge joins: %s', statement)) FROM shape JOIN row_by_row USING (place)
+WHERE nodes > 0 ORDER BY place;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_hashagg;
+RESET enable_nestloop;
+RESET enable_sort;
+RESET imagecalc.batch_size;
+
+-- scores: equal but for the last digits, which depend on a batch's size
+CREATE TEMP TABLE scored AS SELECT id, ic_scores('cnn', image) AS batched FROM few;
+SET imagecalc.enable_batch_infer = off;
+SELECT cmp_ok(max(abs(a - b)), '<', 1e-4::real, 'the same scores')
+FROM few JOIN scored USING (id), unnest(batched, ic_scores('cnn', image)) AS u(a, b);
+RESET imagecalc.enable_batch_infer;
+
+-- ---- parallel plans: the images are read by workers, and scored above them
+
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT is(nodes_in('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x'''), 1::bigint, 'parallel: the node');
+SELECT ok(bool_or(line LIKE '%Gather%'), 'above a Gather')
+FROM plan_of('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''') AS line;
+SELECT set_eq('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''',
+              'SELECT id, said FROM (SELECT id, unnest(ARRAY[ic_infer(''linear'', image)]) AS said FROM few) s',
+              'and the same rows, in whatever order');
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+
+-- ---- prepared statements, cursors
+
+PREPARE by_name(text) AS SELECT id, ic_infer($1, image) AS said FROM few WHERE id <= $2 ORDER BY id;
+SET plan_cache_mode = force_generic_plan;
+SELECT is((SELECT count(*) FROM plan_of('EXECUTE by_name(''linear'', 9)') AS l WHERE l LIKE '%(ImageInfer)%'), 1::bigint,
+          'a generic plan has the node');
+SELECT is((SELECT string_agg(trim(l), '; ') FROM plan_of('EXECUTE by_name(''linear'', 9)') AS l WHERE l LIKE '%Model:%'),
+          'Model: $1', 'which shows the parameter');
+SELECT results_eq('EXECUTE by_name(''linear'', 100)', 'SELECT id, ic_infer(''linear'', image) FROM few ORDER BY id',
+                  'a generic plan with one model');
+SELECT results_eq('EXECUTE by_name(''cnn'', 100)', 'SELECT id, ic_infer(''cnn'', image) FROM few ORDER BY id', 'and another');
+SELECT results_eq('EXECUTE by_name(NULL, 3)', 'VALUES (1::bigint, NULL::text), (2, NULL), (3, NULL)', 'no model, no label');
+RESET plan_cache_mode;
+
+-- Rows of a cursor, fetched as the commands say.
+CREATE FUNCTION fetched(cursor_name text, commands text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := cursor_name;
+    command text;
+    r record;
+    result text[] := '{}';
+BEGIN
+    FOREACH command IN ARRAY commands LOOP
+        FOR r IN EXECUTE format('FETCH %s FROM %I', command, cursor_name) LOOP
+            result := result || r::text;
+        END LOOP;
+    END LOOP;
+    RETURN result;
+END
+$$;
+SELECT rows AS all_rows FROM row_by_row WHERE place = 1 \gset
+DECLARE forward NO SCROLL CURSOR FOR SELECT id, ic_infer('linear', image) FROM few;
+DECLARE other NO SCROLL CURSOR FOR SELECT id, ic_infer('linear', image) FROM few;
+DECLARE scrolled SCROLL CURSOR FOR SELECT id, ic_infer('linear', image) FROM few;
+DECLARE held CURSOR WITH HOLD FOR SELECT id, ic_infer('linear', image) FROM few;
+SELECT is(r[1:2], (:'all_rows'::text[])[1:2], 'a cursor') FROM fetched('forward', ARRAY['2']) AS r;
+SELECT is(r[1:5], (:'all_rows'::text[])[1:5], 'a second one in between') FROM fetched('other', ARRAY['5']) AS r;
+SELECT is(ic_infer('linear', image), substr((:'all_rows'::text[])[id], length(id::text) + 3,
+          length((:'all_rows'::text[])[id]) - length(id::text) - 3), 'and a single call') FROM few WHERE id = 9;
+SELECT is(r, (:'all_rows'::text[])[3:], 'the first goes on') FROM fetched('forward', ARRAY['30', 'ALL']) AS r;
+CLOSE forward;
+SELECT is(r, (:'all_rows'::text[])[6:7], 'as does the second when the first is closed') FROM fetched('other', ARRAY['2']) AS r;
+SELECT is(r, (:'all_rows'::text[])[1:3] || (:'all_rows'::text[])[2] || (:'all_rows'::text[])[61] || (:'all_rows'::text[])[1],
+          'a scrollable one goes backwards') FROM fetched('scrolled', ARRAY['3', 'PRIOR', 'LAST', 'FIRST']) AS r;
+
+-- an error that a block or a savepoint catches leaves a cursor with batches on their way as it was
+SET imagecalc.batch_size = 2;
+DECLARE busy NO SCROLL CURSOR FOR SELECT id, ic_infer('linear', image) FROM few;
+SELECT is(array_length(r, 1), 6, 'a cursor that has more batches on their way') FROM fetched('busy', ARRAY['6']) AS r;
+SELECT complains('SELECT ic_infer(''rgb'', substr(jpeg, 1, 300)) FROM few WHERE id = 1', '22P03', '%', '%', 'another query fails');
+SELECT is(r, (:'all_rows'::text[])[7:10], 'the cursor goes on') FROM fetched('busy', ARRAY['4']) AS r;
+SELECT complains('SELECT count(ic_infer(''rgb'', substr(jpeg, 1, 300 + 100000 * (id % 9)::int))) FROM few', '22P03', '%', '%',
+                 'a batched one fails');
+SELECT is(r, (:'all_rows'::text[])[11:], 'and it goes on to its end') FROM fetched('busy', ARRAY['ALL']) AS r;
+RESET imagecalc.batch_size;
+
+-- a cursor's current row is the one it has returned, not the one that was read ahead
+CREATE FUNCTION say_at_cursor(cursor_name text, new_value text) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := cursor_name;
+    r record;
+BEGIN
+    FETCH c INTO r;
+    FETCH c INTO r;
+    RETURN QUERY EXECUTE format('UPDATE few SET said = %L WHERE CURRENT OF %I RETURNING id', new_value, cursor_name);
+    RETURN NEXT r.id;
+END
+$$;
+DECLARE updatable NO SCROLL CURSOR FOR
+    SELECT id, ic_scores('cnn', image) FROM few WHERE ic_infer('linear', image) <> 'x' AND id > 4;
+SELECT results_eq('SELECT say_at_cursor(''updatable'', ''here'')', 'VALUES (6::bigint), (6)', 'WHERE CURRENT OF such a cursor');
+DECLARE locking CURSOR FOR SELECT id, ic_infer('cnn', image) FROM few WHERE id > 7 ORDER BY id FOR UPDATE;
+SELECT results_eq('SELECT say_at_cursor(''locking'', ''there'')', 'VALUES (9::bigint), (9)', 'and of one that locks its rows');
+
+-- ---- errors wait for their row
+
+CREATE TABLE spoilt AS SELECT id, image, jpeg FROM few WHERE id <= 20;
+ALTER TABLE spoilt ALTER image TYPE icimage;
+UPDATE spoilt SET jpeg = substr(jpeg, 1, 300) WHERE id = 5;
+UPDATE spoilt SET image = jpeg::icimage('1x1/b8/k2/q20@64') WHERE id = 7;
+CREATE TABLE ordered AS SELECT * FROM spoilt ORDER BY id;
+SELECT lives_ok('SELECT ic_infer(''rgb'', jpeg) FROM ordered LIMIT 4', 'a damaged picture behind a LIMIT fails nothing');
+SELECT lives_ok('SELECT ic_infer(''linear'', image) FROM ordered WHERE id <> 7 LIMIT 100', 'nor one that a condition leaves out');
+SELECT complains('SELECT ic_infer(''rgb'', jpeg) FROM ordered', '22P03', '%', '%', 'with its row it fails');
+SELECT complains('SELECT ic_infer(''linear'', image) FROM ordered', '22000', '%1x1/b8/k2/q20@64%', '%icimage%',
+                 'as does a value of another format');
+CREATE FUNCTION context_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    context text;
+BEGIN
+    EXECUTE statement;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RETURN split_part(context, E'\n', 1);
+END
+$$;
+SELECT is(context_of('SELECT ic_infer(''rgb'', jpeg) FROM ordered'), 'image of row 5 that ImageInfer has read', 'it says which');
+SELECT is(context_of('SELECT ic_infer(''linear'', image) FROM ordered'), 'image of row 7 that ImageInfer has read', 'both do');
+DECLARE up_to_it NO SCROLL CURSOR FOR SELECT id, ic_infer('rgb', jpeg) FROM ordered;
+SELECT is(array_length(r, 1), 4, 'a cursor reads up to it') FROM fetched('up_to_it', ARRAY['3', '1']) AS r;
+SELECT complains('SELECT fetched(''up_to_it'', ARRAY[''1''])', '22P03', '%', '%', 'and fails at it');
+SELECT complains('SELECT ic_infer(''none'', image) FROM few', '22023', 'model "none" does not exist', '%', 'no such model');
+SELECT lives_ok('SELECT ic_infer(''none'', image) FROM few WHERE id > 99', 'which nobody notices where there is no image');
+SELECT lives_ok('EXPLAIN SELECT ic_infer(''none'', image) FROM few', 'and EXPLAIN shows the plan all the same');
+
+SELECT complains('SELECT ic_infer(''linear'', image) FROM few WHERE 1 / (id - 30) < 2', '22012', 'division by zero', '%',
+                 'an error of what is below');
+SELECT is(ic_infer('linear', image), ic_infer('linear', jpeg), 'and all works on') FROM few WHERE id = 3;
+
+-- ---- no more is read and sent than need be
+
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3'), 3::bigint, 'LIMIT 3: three images');
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3 OFFSET 2'), 5::bigint, 'five with an OFFSET');
+SELECT cmp_ok(images_sent('SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' LIMIT 3'), '<=', 3::bigint,
+              'a condition: batches start small');
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few WHERE id % 10 = 0 AND ic_infer(''linear'', image) <> ''x'''),
+          6::bigint, 'cheap conditions first, and a result is used again');
+
+-- ---- nothing is sent that may not be seen
+
+SELECT is(images_sent('SELECT id FROM guarded WHERE ic_infer(''linear'', image) <> ''x'' AND ic_infer(''cnn'', image) <> ''x'''),
+          40::bigint, 'behind a security barrier: the view''s 20 rows, twice');
+CLOSE ALL;
+CREATE ROLE ic_batch_reader;
+GRANT SELECT ON few TO ic_batch_reader;
+ALTER TABLE few ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON few TO ic_batch_reader USING (id % 20 = 0);
+SET LOCAL ROLE ic_batch_reader;
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few WHERE ic_infer(''cnn'', image) <> ''x'''), 6::bigint,
+          'row security: the 3 rows that may be seen, for two models');
+RESET ROLE;
+DROP POLICY seen ON few;
+CREATE POLICY said ON few TO ic_batch_reader USING (ic_infer('linear', image) = :'first_label');
+SET LOCAL imagecalc.enable_batch_infer = off;
+SELECT count(*) AS seen FROM few WHERE ic_infer('linear', image) = :'first_label' \gset
+SET LOCAL imagecalc.enable_batch_infer = on;
+SET LOCAL ROLE ic_batch_reader;
+SELECT is(images_sent('SELECT id FROM few WHERE ic_infer(''cnn'', image) <> ''x'''), (60 + :seen)::bigint,
+          'a policy that infers: its own batches first');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION ic_infer(text, icimage) FROM PUBLIC;
+SELECT complains('ic_batch_reader', 'SELECT ic_infer(''linear'', image) FROM few', '42501', 'permission denied for function ic_infer',
+                 '%', 'who may not call the function may not call it in batches');
+
+SELECT * FROM finish();
+ROLLBACK;
