@@ -80,14 +80,15 @@ Recipe plain_recipe(std::shared_ptr<FreezableModule> module) {
           }};
 }
 
+// Those first that are likely to be the fastest.
 std::vector<Recipe> torch_recipes(std::shared_ptr<FreezableModule> module) {
   return {
-      torch_recipe("specialised", module, {.specialise = true}),
       torch_recipe("specialised, channels last", module, {.specialise = true, .channels_last = true}),
       torch_recipe("specialised, optimised", module, {.specialise = true, .optimize = true}),
       torch_recipe("optimised", module, {.optimize = true}),
-      torch_recipe("frozen", module, {}),
       torch_recipe("frozen, channels last", module, {.channels_last = true}),
+      torch_recipe("specialised", module, {.specialise = true}),
+      torch_recipe("frozen", module, {}),
   };
 }
 

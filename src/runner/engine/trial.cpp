@@ -14,7 +14,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMinImages = 3;
-constexpr float kPlainUs = 200'000;  // what the plain plan may take for a batch
 constexpr float kTimingUs = 60'000;  // what a plan may take to be timed, but for
 constexpr int kMinRuns = 3;
 constexpr float kMaxScale = 1e6f;
@@ -74,13 +73,14 @@ std::string score_difference(const Scores& plain, const Scores& other) {
   return "its scores are off by " + percent(worst / range) + " of the range of plain LibTorch's";
 }
 
-Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads)
+Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us)
     : image_floats_(std::size_t{3} * size.height * size.width), threads_(threads), batch_(1) {
   can_compare_ = find_scale(plain);
   if (!can_compare_) return;
   auto start = Clock::now();
-  plain.run(images_.data(), 1, threads_);
-  batch_ = std::clamp(static_cast<std::size_t>(kPlainUs / microseconds_since(start)), std::size_t{1}, batch);
+  plain.run(images_.data(), kMinImages, threads_);
+  const float affordable = kMinImages * plain_us / microseconds_since(start);
+  while (2 * batch_ <= batch && static_cast<float>(2 * batch_) <= affordable) batch_ *= 2;
   draw(std::max(batch_, kMinImages));
   plain_ = run(plain, std::max(batch_, kMinImages));
 }

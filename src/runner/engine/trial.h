@@ -16,11 +16,13 @@ inline constexpr float kScoreTolerance = 2e-3f;
 // Empty where other equals plain up to rounding, else what is wrong with it.
 std::string score_difference(const Scores& plain, const Scores& other);
 
+inline constexpr float kTrialUs = 200'000;
+
 // Images that make a model's scores vary, and what the plain plan says of them.
 class Trial {
  public:
-  // For batches of about that many images; large tensors are tried on fewer. Throws what the plain plan throws.
-  Trial(Plan& plain, TensorSize size, std::size_t batch, int threads);
+  // For batches of about that many images, or as many as the plain plan manages in plain_us. Throws what the plain plan throws.
+  Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us = kTrialUs);
 
   // Whether the scores vary. Where they do not, a plan that is wrong could not be told.
   bool can_compare() const { return can_compare_; }
