@@ -1,7 +1,7 @@
 # The front that packagers expect: PGXS builds and installs the extension. CMake builds the plain C++ libraries that it
 # links, and imagecalc-runner where LibTorch is found.
 #
-#   make; make install; make installcheck       PG_CONFIG=...  DESTDIR=...  WITH_TORCH=no
+#   make; make install; make installcheck       PG_CONFIG=...  DESTDIR=...  WITH_TORCH=no  WITH_OPENVINO=no
 
 EXTENSION = imagecalc
 EXTVERSION = 1.0
@@ -11,6 +11,8 @@ BUILD = build
 OBJS := $(patsubst src/pg/%.cpp,$(BUILD)/pg/%.o,$(wildcard src/pg/*.cpp))
 LAYERS = $(addprefix $(BUILD)/libimagecalc_,design.a codec.a protocol.a format.a)
 RUNNER = $(BUILD)/src/runner/imagecalc-runner
+# OpenVINO's libraries, where the runner was built with them: a link to their folder.
+OPENVINO = $(BUILD)/src/runner/imagecalc-openvino
 ENCODE = $(BUILD)/src/edge/imagecalc-encode
 
 SQL_PARTS = $(addprefix sql/,type.sql catalog.sql models.sql design.sql)
@@ -34,6 +36,7 @@ include $(PGXS)
 
 CCACHE := $(shell command -v ccache)
 WITH_TORCH ?= auto
+WITH_OPENVINO ?= auto
 MAKEFLAGS += --no-print-directory
 
 .PHONY: layers install-programs uninstall-programs
@@ -41,12 +44,14 @@ MAKEFLAGS += --no-print-directory
 
 all: layers
 
-# One stamp for each way to configure, so that a changed option is seen; CMake itself sees changed lists.
-CONFIGURED = $(BUILD)/configured.torch-$(WITH_TORCH)
-$(CONFIGURED):
+# One stamp for each way to configure, so that a changed option is seen, and OpenVINO when it comes; CMake itself sees changed
+# lists.
+CONFIGURED = $(BUILD)/configured.torch-$(WITH_TORCH).openvino-$(WITH_OPENVINO)
+$(CONFIGURED): $(wildcard .deps/openvino/version)
 	rm -f $(BUILD)/configured.*
 	cmake -S . -B $(BUILD) -DCMAKE_CXX_COMPILER='$(CXX)' -DIMAGECALC_TESTS=OFF \
-	  -DIMAGECALC_RUNNER=$(if $(filter no,$(WITH_TORCH)),OFF,ON) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
+	  -DIMAGECALC_RUNNER=$(if $(filter no,$(WITH_TORCH)),OFF,ON) \
+	  -DIMAGECALC_OPENVINO=$(if $(filter no,$(WITH_OPENVINO)),OFF,AUTO) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
 	touch $@
 
 layers: $(CONFIGURED)
@@ -70,7 +75,13 @@ install-programs: all installdirs
 	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	$(INSTALL_PROGRAM) $(ENCODE) '$(DESTDIR)$(bindir)/imagecalc-encode'
 	if [ -x $(RUNNER) ]; then $(INSTALL_PROGRAM) $(RUNNER) '$(DESTDIR)$(pkglibdir)/imagecalc-runner'; fi
+	rm -rf '$(DESTDIR)$(pkglibdir)/imagecalc-openvino'
+	if [ -d $(OPENVINO) ]; then \
+	  $(MKDIR_P) '$(DESTDIR)$(pkglibdir)/imagecalc-openvino' && \
+	  $(INSTALL_SHLIB) $(OPENVINO)/* '$(DESTDIR)$(pkglibdir)/imagecalc-openvino/'; \
+	fi
 
 uninstall: uninstall-programs
 uninstall-programs:
 	rm -f '$(DESTDIR)$(bindir)/imagecalc-encode' '$(DESTDIR)$(pkglibdir)/imagecalc-runner'
+	rm -rf '$(DESTDIR)$(pkglibdir)/imagecalc-openvino'

@@ -3,12 +3,16 @@
 
 The small network reads tensors of any size from 8x8 on: three of its four convolutions halve the picture, and the last
 feature maps are averaged whatever their size. The linear one reads 24x24 and refuses all else. The torchvision networks start
-from random weights too.
+from random weights too; with --calibrate their batch norm knows what these make of noise, without which an untrained network
+gives about the same scores for all pictures.
 """
 import argparse
 
 import torch
 from torch import nn
+
+
+TORCHVISION_NETS = ("efficientnet_b3", "mobilenet_v3_small", "resnet18", "resnet50", "shufflenet_v2_x1_0")
 
 
 def small_cnn(classes: int) -> nn.Module:
@@ -34,6 +38,20 @@ def torchvision_net(name: str, classes: int) -> nn.Module:
     return getattr(torchvision.models, name)(weights=None, num_classes=classes)
 
 
+@torch.no_grad()
+def calibrate(net: nn.Module) -> None:
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the mean of all batches
+    net.train()
+    for edge in (24, 82):  # what it has not seen the like of makes an untrained network explode
+        for scale in (0.5, 2, 8):
+            net(scale * (torch.randn(8, 3, 1, 1) + torch.randn(8, 3, edge, edge)))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
 def as_torchscript(net: nn.Module, form: str) -> torch.jit.ScriptModule:
     """'script' can be trained; 'trace' keeps batch norm in evaluation mode; 'frozen' has no parameters left."""
     if form == "script":
@@ -48,8 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", metavar="OUT.pt")
     parser.add_argument("--classes", type=int, required=True)
-    parser.add_argument("--net", choices=("small-cnn", "linear", "mobilenet_v3_small", "resnet18"), default="small-cnn")
+    parser.add_argument("--net", choices=("small-cnn", "linear", *TORCHVISION_NETS), default="small-cnn")
     parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen"), default="script")
+    parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.classes < 1:
@@ -58,6 +77,8 @@ def main() -> None:
     torch.manual_seed(options.seed)
     own = {"small-cnn": small_cnn, "linear": linear}
     net = own[options.net](options.classes) if options.net in own else torchvision_net(options.net, options.classes)
+    if options.calibrate:
+        calibrate(net)
     as_torchscript(net, options.form).save(options.out)
 
 

@@ -8,8 +8,8 @@ source scripts/lib.sh
 PACKAGES=(
   g++ make cmake pkg-config postgresql-15 postgresql-server-dev-15                                   # the extension
   libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libzstd-dev
-  libtorch-dev libopenblas0-pthread libssl-dev                                                       # imagecalc-runner
-  python3-torch python3-numpy python3-pil                                # exporting models, drawing pictures
+  libtorch-dev libopenblas0-pthread libssl-dev python3-pip                                           # imagecalc-runner
+  python3-torch python3-torchvision python3-numpy python3-pil            # exporting models, drawing pictures
   libgtest-dev postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl            # the tests
   clang libclang-rt-14-dev llvm                                          # the fuzz targets: libFuzzer, readable stack traces
 )
@@ -51,6 +51,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "missing packages: ${missing[*]}"
   stage "install packages" install_packages "${missing[@]}"
 fi
+stage "OpenVINO" scripts/openvino.sh || echo "going on without OpenVINO: models run on LibTorch, many of them slower"
 [ -f build/libimagecalc_format.a ] || echo "the first build takes about 4 minutes on 2 cores"
 stage "build" build
 stage "install the extension" install_extension

@@ -29,7 +29,8 @@ class CountingEngine : public Engine {
 
  private:
   struct Nothing : Model {
-    Scores run(const float*, std::size_t, TensorSize, int) override { return {}; }
+    Scores run(const float*, std::size_t, TensorSize, int, EngineChoice) override { return {}; }
+    ModelDescription describe() const override { return {}; }
   };
 };
 

@@ -17,7 +17,7 @@ using test::exported_model;
 using test::scripted_model;
 
 Engine& engine() {
-  static const std::unique_ptr<Engine> engine = make_torch_engine();
+  static const std::unique_ptr<Engine> engine = make_engine();
   return *engine;
 }
 

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "codec/tensor.h"
@@ -16,14 +19,47 @@ struct Scores {
   std::vector<float> values;  // [images][outputs]
 };
 
+// Which library computes. automatic: whichever is the fastest.
+enum class EngineChoice : std::uint8_t { automatic, libtorch, openvino };
+
+std::string_view to_string(EngineChoice choice);
+// Nothing where no engine has that name.
+std::optional<EngineChoice> parse_engine_choice(std::string_view text);
+
+// A way to run a model: what it costs, or why it is not taken.
+struct PlanReport {
+  EngineChoice engine = EngineChoice::libtorch;
+  std::string plan;
+  float us = 0;         // an image; 0 where it was not timed
+  std::string refusal;  // empty where its scores are right
+};
+
+// What was chosen for batches of about one size.
+struct ChoiceReport {
+  TensorSize size{0, 0};
+  std::size_t batch = 0;
+  EngineChoice asked = EngineChoice::automatic;
+  bool settled = false;           // every plan has been tried
+  PlanReport chosen;              // so far
+  std::vector<PlanReport> plans;  // those tried
+};
+
+struct ModelDescription {
+  std::vector<ChoiceReport> choices;
+};
+
 // A loaded model, ready to classify. Several threads may use it at once.
 class Model {
  public:
   virtual ~Model() = default;
 
   // batch: [images][3][height][width]. Throws Error(bad_model) where the model refuses the size, or gives anything else than
-  // a row of scores an image. threads: how many it may use.
-  virtual Scores run(const float* batch, std::size_t images, TensorSize size, int threads) = 0;
+  // a row of scores an image. threads: how many it may use. The first calls of a size also look for the best way to run it:
+  // one call at a time, a second or so in all, while others go on with what is known.
+  virtual Scores run(const float* batch, std::size_t images, TensorSize size, int threads,
+                     EngineChoice engine = EngineChoice::automatic) = 0;
+
+  virtual ModelDescription describe() const = 0;
 };
 
 class Engine {
@@ -37,7 +73,12 @@ class Engine {
   virtual InspectReply inspect(const InspectModel& request) = 0;
 };
 
-// LibTorch on the CPU, warm: the first model does not pay for the library's start.
-std::unique_ptr<Engine> make_torch_engine();
+struct EngineOptions {
+  EngineChoice choice = EngineChoice::automatic;  // for calls that leave it to the engine
+  int threads = 1;                                // how many all calls together may use
+};
+
+// LibTorch on the CPU, warm: the first model does not pay for the library's start. And OpenVINO, where it was built in.
+std::unique_ptr<Engine> make_engine(const EngineOptions& options = {});
 
 }  // namespace imagecalc

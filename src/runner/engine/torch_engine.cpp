@@ -1,11 +1,9 @@
-#include <cstring>
 #include <utility>
 
-#include <ATen/Parallel.h>
-#include <omp.h>
-
+#include "runner/engine/choose.h"
 #include "runner/engine/engine.h"
-#include "runner/engine/torch_module.h"
+#include "runner/engine/openvino_plan.h"
+#include "runner/engine/torch_plans.h"
 
 namespace imagecalc {
 
@@ -14,28 +12,27 @@ namespace {
 constexpr std::int64_t kMaxEdge = 65536;
 constexpr std::int64_t kMaxArea = std::int64_t{8192} * 8192;
 
-// Gives this thread its share of the cores: at::set_num_threads would change every thread's.
-void use_threads(int threads) {
-  at::get_num_threads();  // LibTorch sets the number itself when a thread first asks
-  omp_set_num_threads(threads);
+// Its plans: the plain one, then those that are likely to be fast.
+Choices choices_of(std::span<const std::uint8_t> bytes, int threads) {
+  auto module = std::make_shared<FreezableModule>(load_module(bytes));
+  std::vector<Recipe> recipes{openvino_recipe(module, threads)};
+  for (Recipe& recipe : torch_recipes(module)) recipes.push_back(std::move(recipe));
+  return Choices(plain_recipe(module), std::move(recipes));
 }
 
 class TorchModel : public Model {
  public:
-  explicit TorchModel(torch::jit::Module module) : module_(std::move(module)) {}
+  TorchModel(std::span<const std::uint8_t> bytes, const EngineOptions& options)
+      : fallback_(options.choice), choices_(choices_of(bytes, options.threads)) {}
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int threads) override {
-    use_threads(threads);
-    c10::InferenceMode no_gradients;
-    std::int64_t shape[] = {static_cast<std::int64_t>(images), 3, size.height, size.width};
-    at::Tensor scores = forward(module_, at::from_blob(const_cast<float*>(batch), shape, at::kFloat));
-    scores = scores.to(at::kCPU, at::kFloat).contiguous();
-    const float* begin = scores.data_ptr<float>();
-    return {static_cast<std::uint32_t>(scores.size(1)), {begin, begin + scores.numel()}};
+  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) override {
+    return choices_.run(batch, images, size, threads, asked == EngineChoice::automatic ? fallback_ : asked);
   }
+  ModelDescription describe() const override { return choices_.describe(); }
 
  private:
-  torch::jit::Module module_;
+  const EngineChoice fallback_;
+  Choices choices_;
 };
 
 at::Tensor random_batch(TensorShape shape) {
@@ -86,13 +83,13 @@ bool statistics_move(torch::jit::Module& module, TensorShape shape) {
 class TorchEngine : public Engine {
  public:
   // LibTorch and oneDNN set themselves up at their first convolution.
-  TorchEngine() {
+  explicit TorchEngine(const EngineOptions& options) : options_(options) {
     c10::InferenceMode no_gradients;
     at::conv2d(at::zeros({1, 3, 16, 16}), at::zeros({8, 3, 3, 3}));
   }
 
   std::shared_ptr<Model> load(std::span<const std::uint8_t> bytes) override {
-    return std::make_shared<TorchModel>(load_module(bytes));
+    return std::make_shared<TorchModel>(bytes, options_);
   }
 
   InspectReply inspect(const InspectModel& request) override {
@@ -107,10 +104,13 @@ class TorchEngine : public Engine {
     if (accepted) reply.learns_statistics = statistics_move(module, *accepted);
     return reply;
   }
+
+ private:
+  const EngineOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_torch_engine() { return std::make_unique<TorchEngine>(); }
+std::unique_ptr<Engine> make_engine(const EngineOptions& options) { return std::make_unique<TorchEngine>(options); }
 
 }  // namespace imagecalc

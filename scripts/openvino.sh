@@ -1,0 +1,46 @@
+#!/bin/bash
+# Puts OpenVINO's C++ headers and libraries for inference on the CPU into .deps/openvino, out of PyPI's wheel: Debian has no
+# package of it. imagecalc-runner works without, slower. A second run does nothing and needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VERSION=2026.4.1
+TARGET=.deps/openvino
+
+# Another Python, or a newer one, takes the same wheel: only what is C++ in it is used.
+download() {
+  /usr/bin/python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+    --platform "manylinux_2_28_$(uname -m)" --dest "$1" "openvino==$VERSION"
+}
+
+# The core library, the reader of TorchScript, the engine for CPUs, and the thread library that they were built with.
+unpack() {
+  /usr/bin/python3 - "$1"/openvino-*.whl "$2" <<'END'
+import pathlib, re, sys, zipfile
+
+KEPT = (
+    (r"openvino/(include/openvino/.+)", r"\1"),
+    (r"openvino/libs/(libopenvino\.so\.\d+|libopenvino_pytorch_frontend\.so\.\d+)", r"lib/\1"),
+    (r"openvino/libs/(libopenvino_\w+_cpu_plugin\.so|lib(tbb|tbbmalloc|tbbbind_2_5|hwloc)\.so\.\d+)", r"lib/\1"),
+    (r"openvino-[^/]+/licenses/(.+)", r"licenses/\1"),
+)
+wheel, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
+for name in wheel.namelist():
+    for pattern, place in KEPT:
+        match = re.fullmatch(pattern, name)
+        if match:
+            file = target / match.expand(place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(wheel.read(name))
+END
+}
+
+[ "$(cat "$TARGET/version" 2>/dev/null)" = "$VERSION" ] && exit 0
+mkdir -p .deps
+new=$(mktemp -d .deps/new.XXXXXX)
+trap 'rm -rf "$new"' EXIT
+download "$new/wheel"
+unpack "$new/wheel" "$new/openvino"
+echo "$VERSION" >"$new/openvino/version"
+rm -rf "$TARGET"  # an older version
+mv "$new/openvino" "$TARGET"

@@ -1,0 +1,172 @@
+#include "runner/engine/choose.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "runner/engine/trial.h"
+
+namespace imagecalc {
+
+namespace {
+
+// No call tries another plan after so long. Making and trying one takes some tenths of a second.
+constexpr std::chrono::milliseconds kBudget{300};
+constexpr std::size_t kMaxChoices = 24;
+constexpr std::chrono::seconds kIdle{60};
+constexpr float kForever = std::numeric_limits<float>::max();
+
+// Plans are tried at one of these, the nearest by ratio.
+std::size_t working_batch(std::size_t images) { return images < 2 ? 1 : images < 16 ? 8 : images < 64 ? 32 : 128; }
+
+}  // namespace
+
+Choice::Choice(TensorSize size, std::size_t batch, EngineChoice asked, const std::vector<Recipe>& recipes,
+               std::shared_ptr<Plan> plain)
+    : size_(size), batch_(batch), asked_(asked), plain_(std::move(plain)), best_(plain_) {
+  for (const Recipe& recipe : recipes) {
+    if (asked == EngineChoice::automatic || asked == recipe.engine) untried_.insert(untried_.begin(), &recipe);
+  }
+  chosen_.plan = "plain";
+}
+
+Choice::~Choice() = default;
+
+Scores Choice::run(const float* batch, std::size_t images, int threads) {
+  bool first = !called_.exchange(true);
+  // A size that comes once is not worth it; but who asks for an engine gets it at once.
+  if (!settled_ && (!first || asked_ != EngineChoice::automatic)) {
+    if (std::unique_lock lock(trying_, std::try_to_lock); lock) try_plans(threads);
+  }
+  std::shared_ptr<Plan> plan = best();
+  if (plan == plain_) return plain_->run(batch, images, threads);
+  try {
+    return plan->run(batch, images, threads);
+  } catch (const std::exception& error) {
+    settle_for_plain(std::string("it failed: ") + error.what());
+  }
+  return plain_->run(batch, images, threads);
+}
+
+// The lock on trying_ is held.
+void Choice::try_plans(int threads) {
+  if (settled_) return;
+  auto deadline = std::chrono::steady_clock::now() + kBudget;
+  if (!trial_ && !begin_trial(threads)) return;
+  while (!untried_.empty() && !settled_) {
+    const Recipe& recipe = *untried_.back();
+    untried_.pop_back();
+    try_plan(recipe);
+    if (std::chrono::steady_clock::now() > deadline) break;
+  }
+  if (!untried_.empty() && !settled_) return;
+  trial_.reset();
+  settled_ = true;
+}
+
+bool Choice::begin_trial(int threads) {
+  begun_ = true;
+  try {
+    auto trial = std::make_unique<Trial>(*plain_, size_, batch_, threads);
+    if (!trial->can_compare()) {
+      settle_for_plain("the model's scores hardly vary, so that a wrong plan could not be told");
+      return false;
+    }
+    float us = trial->time(*plain_, kForever);
+    trial_ = std::move(trial);
+    std::lock_guard lock(mutex_);
+    chosen_.us = us;
+    plans_.push_back(chosen_);
+    return true;
+  } catch (const std::exception& error) {  // the model has its opinion of random pictures
+    settle_for_plain(std::string("the plain plan failed on random pictures: ") + error.what());
+    return false;
+  }
+}
+
+void Choice::try_plan(const Recipe& recipe) {
+  PlanReport report{recipe.engine, recipe.name, 0, {}};
+  std::shared_ptr<Plan> plan;
+  try {
+    plan = recipe.make(size_, batch_);
+    report.refusal = trial_->check(*plan);
+    if (report.refusal.empty()) report.us = trial_->time(*plan, best_us());
+  } catch (const std::exception& error) {
+    report.refusal = error.what();
+  }
+  std::lock_guard lock(mutex_);
+  plans_.push_back(report);
+  if (settled_ || !is_better(report)) return;
+  best_ = std::move(plan);
+  chosen_ = report;
+}
+
+// The mutex is held. An engine that was asked for is better than a faster one.
+bool Choice::is_better(const PlanReport& report) const {
+  if (!report.refusal.empty()) return false;
+  return report.us < chosen_.us || (asked_ == report.engine && chosen_.engine != asked_);
+}
+
+void Choice::settle_for_plain(const std::string& why) {
+  std::lock_guard lock(mutex_);
+  for (PlanReport& plan : plans_) {
+    if (plan.engine == chosen_.engine && plan.plan == chosen_.plan) plan.refusal = why;
+  }
+  best_ = plain_;
+  chosen_ = {EngineChoice::libtorch, "plain", 0, why};
+  settled_ = true;
+}
+
+float Choice::best_us() const {
+  std::lock_guard lock(mutex_);
+  return chosen_.us;
+}
+
+std::shared_ptr<Plan> Choice::best() const {
+  std::lock_guard lock(mutex_);
+  return best_;
+}
+
+ChoiceReport Choice::report() const {
+  std::lock_guard lock(mutex_);
+  return {size_, batch_, asked_, settled_, chosen_, plans_};
+}
+
+Scores Choices::run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) {
+  if (auto choice = find(images, size, asked)) return choice->run(batch, images, threads);
+  return plain_.make(size, images)->run(batch, images, threads);
+}
+
+std::shared_ptr<Choice> Choices::find(std::size_t images, TensorSize size, EngineChoice asked) {
+  std::lock_guard lock(mutex_);
+  const std::size_t batch = working_batch(images);
+  auto found = std::find_if(entries_.begin(), entries_.end(),
+                            [&](const Entry& entry) { return entry.choice->matches(size, batch, asked); });
+  if (found != entries_.end()) {
+    entries_.splice(entries_.begin(), entries_, found);
+  } else {
+    if (entries_.size() >= kMaxChoices && !make_room()) return nullptr;
+    entries_.push_front({std::make_shared<Choice>(size, batch, asked, recipes_, plain_.make(size, batch)), {}});
+  }
+  entries_.front().last_use = Clock::now();
+  return entries_.front().choice;
+}
+
+// The mutex is held. Whatever is in use stays: it was not cheap.
+bool Choices::make_room() {
+  auto now = Clock::now();
+  auto place = std::find_if(entries_.rbegin(), entries_.rend(), [&](const Entry& entry) {
+    return !entry.choice->has_begun() || now - entry.last_use > kIdle;
+  });
+  if (place == entries_.rend()) return false;
+  entries_.erase(std::next(place).base());
+  return true;
+}
+
+ModelDescription Choices::describe() const {
+  std::lock_guard lock(mutex_);
+  ModelDescription description;
+  for (const Entry& entry : entries_) description.choices.push_back(entry.choice->report());
+  return description;
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,49 @@
+// The ways to run a model. One model has several, which differ in speed alone.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "runner/engine/engine.h"
+
+namespace imagecalc {
+
+// A model made ready for tensors of one size. Several threads may use it at once.
+class Plan {
+ public:
+  virtual ~Plan() = default;
+
+  // As Model::run. Takes any number of images.
+  virtual Scores run(const float* batch, std::size_t images, int threads) = 0;
+};
+
+// How to make a plan.
+struct Recipe {
+  EngineChoice engine = EngineChoice::libtorch;
+  std::string name;
+  // For batches of about that many images. Throws an exception that says why where it cannot.
+  std::function<std::shared_ptr<Plan>(TensorSize size, std::size_t batch)> make;
+};
+
+// The plans of a recipe that are in use, so that no two choices make the same one.
+template <typename Key>
+class SharedPlans {
+ public:
+  template <typename Make>
+  std::shared_ptr<Plan> get(const Key& key, Make&& make) {
+    std::lock_guard lock(mutex_);
+    std::weak_ptr<Plan>& known = plans_[key];
+    std::shared_ptr<Plan> plan = known.lock();
+    if (!plan) known = plan = make();
+    return plan;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Key, std::weak_ptr<Plan>> plans_;
+};
+
+}  // namespace imagecalc

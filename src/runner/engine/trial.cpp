@@ -1,0 +1,143 @@
+#include "runner/engine/trial.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <random>
+
+namespace imagecalc {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMinImages = 3;
+constexpr float kTimingUs = 60'000;  // what a plan may take to be timed, but for
+constexpr int kMinRuns = 3;
+constexpr float kMaxScale = 1e6f;
+constexpr float kMinVariation = 0.01f;  // of the scores, beside the largest of them
+
+float microseconds_since(Clock::time_point start) {
+  return std::chrono::duration<float, std::micro>(Clock::now() - start).count();
+}
+
+float largest(const Scores& scores) {
+  float magnitude = 0;
+  for (float value : scores.values) magnitude = std::max(magnitude, std::fabs(value));
+  return magnitude;
+}
+
+// How far the scores of one class lie apart at most.
+float spread(const Scores& scores) {
+  float widest = 0;
+  for (std::size_t column = 0; column < scores.outputs; ++column) {
+    float low = scores.values[column], high = low;
+    for (std::size_t i = column; i < scores.values.size(); i += scores.outputs) {
+      low = std::min(low, scores.values[i]);
+      high = std::max(high, scores.values[i]);
+    }
+    widest = std::max(widest, high - low);
+  }
+  return widest;
+}
+
+bool is_finite(const Scores& scores) {
+  return std::all_of(scores.values.begin(), scores.values.end(), [](float value) { return std::isfinite(value); });
+}
+
+std::string percent(float part) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g %%", 100 * static_cast<double>(part));
+  return text;
+}
+
+Scores first_rows(const Scores& scores, std::size_t rows) {
+  return {scores.outputs, {scores.values.begin(), scores.values.begin() + static_cast<std::ptrdiff_t>(rows * scores.outputs)}};
+}
+
+}  // namespace
+
+std::string score_difference(const Scores& plain, const Scores& other) {
+  if (other.outputs != plain.outputs || other.values.size() != plain.values.size()) {
+    return "it gives " + std::to_string(other.outputs) + " scores an image instead of " + std::to_string(plain.outputs);
+  }
+  if (!is_finite(other)) return "its scores are not all finite";
+  float worst = 0;
+  for (std::size_t i = 0; i < plain.values.size(); ++i) {
+    worst = std::max(worst, std::fabs(other.values[i] - plain.values[i]));
+  }
+  float range = spread(plain);
+  if (worst <= kScoreTolerance * range) return {};
+  return "its scores are off by " + percent(worst / range) + " of the range of plain LibTorch's";
+}
+
+Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us)
+    : image_floats_(std::size_t{3} * size.height * size.width), threads_(threads), batch_(1) {
+  can_compare_ = find_scale(plain);
+  if (!can_compare_) return;
+  auto start = Clock::now();
+  plain.run(images_.data(), kMinImages, threads_);
+  const float affordable = kMinImages * plain_us / microseconds_since(start);
+  while (2 * batch_ <= batch && static_cast<float>(2 * batch_) <= affordable) batch_ *= 2;
+  draw(std::max(batch_, kMinImages));
+  plain_ = run(plain, std::max(batch_, kMinImages));
+}
+
+// Noise around a level of each channel, in three strengths that take turns.
+void Trial::draw(std::size_t images) {
+  constexpr float kStrengths[] = {1, 0.3f, 3};
+  std::minstd_rand random(7);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  images_.resize(images * image_floats_);
+  const std::size_t plane = image_floats_ / 3;
+  float level = 0;
+  for (std::size_t i = 0; i < images_.size(); ++i) {
+    if (i % plane == 0) level = uniform(random);
+    images_[i] = scale_ * kStrengths[i / image_floats_ % std::size(kStrengths)] * (level + uniform(random));
+  }
+}
+
+// A net with random weights may shrink what it reads until its constants are all that is left; it needs larger numbers than
+// pictures have.
+bool Trial::find_scale(Plan& plain) {
+  for (scale_ = 1; scale_ <= kMaxScale; scale_ *= 10) {
+    draw(kMinImages);
+    Scores scores = run(plain, kMinImages);
+    if (!is_finite(scores)) return false;
+    if (spread(scores) > kMinVariation * largest(scores)) return true;
+  }
+  return false;
+}
+
+Scores Trial::run(Plan& plan, std::size_t images) const {
+  Scores all;
+  for (std::size_t i = 0; i < images; i += batch_) {
+    Scores scores = plan.run(images_.data() + i * image_floats_, std::min(batch_, images - i), threads_);
+    all.outputs = scores.outputs;
+    all.values.insert(all.values.end(), scores.values.begin(), scores.values.end());
+  }
+  return all;
+}
+
+std::string Trial::check(Plan& plan) const {
+  std::string difference = score_difference(plain_, run(plan, images_.size() / image_floats_));
+  if (!difference.empty() || batch_ == 1) return difference;
+  return score_difference(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1));  // nor may the batch size matter
+}
+
+float Trial::time(Plan& plan, float best_us) const {
+  const auto images = static_cast<float>(batch_);
+  float best = std::numeric_limits<float>::max();
+  auto begin = Clock::now();
+  for (int runs = 0; runs < kMinRuns || microseconds_since(begin) < kTimingUs; ++runs) {
+    auto start = Clock::now();
+    plan.run(images_.data(), batch_, threads_);
+    best = std::min(best, microseconds_since(start) / images);
+    if (best > 2 * best_us) break;
+  }
+  return best;
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,50 @@
+// Tries plans: are their scores those of the plain plan, and how long do they take?
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "runner/engine/plan.h"
+
+namespace imagecalc {
+
+// How far a plan's score may be from the plain one, beside how far the plain scores of a class lie apart over the trial's
+// images. Rounding is a tenth of it; a plan that is wrong is off by a hundred times as much.
+inline constexpr float kScoreTolerance = 2e-3f;
+
+// Empty where other equals plain up to rounding, else what is wrong with it.
+std::string score_difference(const Scores& plain, const Scores& other);
+
+inline constexpr float kTrialUs = 200'000;
+
+// Images that make a model's scores vary, and what the plain plan says of them.
+class Trial {
+ public:
+  // For batches of about that many images, or as many as the plain plan manages in plain_us. Throws what the plain plan throws.
+  Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us = kTrialUs);
+
+  // Whether the scores vary. Where they do not, a plan that is wrong could not be told.
+  bool can_compare() const { return can_compare_; }
+
+  // Empty where the plan is right.
+  std::string check(Plan& plan) const;
+
+  // Microseconds an image, at the best of several runs; only one run where that takes more than twice as much as best_us.
+  float time(Plan& plan, float best_us) const;
+
+ private:
+  void draw(std::size_t images);
+  bool find_scale(Plan& plain);
+  Scores run(Plan& plan, std::size_t images) const;
+
+  const std::size_t image_floats_;
+  const int threads_;
+  std::size_t batch_;
+  float scale_ = 1;
+  std::vector<float> images_;
+  Scores plain_;
+  bool can_compare_ = false;
+};
+
+}  // namespace imagecalc
