@@ -198,6 +198,33 @@ SELECT cmp_ok(max(abs(a - b)), '<', 1e-4::real, 'the same scores')
 FROM few JOIN scored USING (id), unnest(batched, ic_scores('cnn', image)) AS u(a, b);
 RESET imagecalc.enable_batch_infer;
 
+-- ---- queries put together from parts, in all their combinations
+
+CREATE TEMP TABLE composed AS
+SELECT format('SELECT %s FROM %s WHERE %s %s', what, source, condition, rest) AS statement
+FROM (VALUES ('f.id, ic_infer(''linear'', f.image)'),
+             ('ic_infer(''cnn'', f.image), f.label, ic_infer(''linear'', f.image) || f.id'),
+             ('f.id, ic_infer(''linear'', f.jpeg), random() < 2'),
+             ('f.id')) AS a(what),
+     (VALUES ('few f'), ('few f JOIN wanted w ON w.label = f.label'),
+             ('few f JOIN wanted w ON w.label <> ic_infer(''linear'', f.image) AND f.id % 20 = 0'),
+             ('(SELECT DISTINCT ON (id % 7, label) * FROM few ORDER BY id % 7, label, id) f'),
+             ('guarded g JOIN few f USING (id)')) AS b(source),
+     (VALUES ('true'), ('ic_infer(''linear'', f.image) <> ''' || :'first_label' || ''''),
+             ('f.id % 3 = 1 AND ic_infer(''cnn'', f.image) IS NOT NULL AND ic_infer(''linear'', f.image) > ''c'''),
+             ('f.image IS NULL OR ic_infer(''linear'', f.image) = ''x''')) AS c(condition),
+     (VALUES ('ORDER BY 1, f.id'), ('ORDER BY ic_infer(''linear'', f.image), f.id LIMIT 7'),
+             ('ORDER BY f.id DESC OFFSET 2 LIMIT 4'), ('ORDER BY f.label, f.id FOR UPDATE OF f')) AS d(rest)
+WHERE NOT (rest LIKE '%UPDATE%' AND source LIKE '%DISTINCT%');
+SET imagecalc.enable_batch_infer = off;
+CREATE TEMP TABLE composed_rows AS SELECT statement, rows_of(statement) AS rows FROM composed;
+RESET imagecalc.enable_batch_infer;
+SET imagecalc.batch_size = 5;
+SELECT is(array_agg(statement), NULL, 'as row by row: every composed query')
+FROM composed_rows WHERE rows_of(statement) IS DISTINCT FROM rows;
+RESET imagecalc.batch_size;
+SELECT cmp_ok(count(*) FILTER (WHERE nodes_in(statement) > 0), '>', count(*) * 3 / 4, 'most of which are batched') FROM composed;
+
 -- ---- parallel plans: the images are read by workers, and scored above them
 
 SET parallel_setup_cost = 0;
