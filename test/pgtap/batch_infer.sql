@@ -51,6 +51,11 @@ BEGIN
     RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF, VERBOSE) ' || statement;
 END
 $$;
+CREATE FUNCTION analysed(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) ' || statement;
+END
+$$;
 CREATE FUNCTION nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
     $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Custom Scan (ImageInfer)%'$$;
 CREATE FUNCTION images_sent(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -354,6 +359,15 @@ SELECT is(ic_infer('linear', image), ic_infer('linear', jpeg), 'and all works on
 
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3'), 3::bigint, 'LIMIT 3: three images');
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3 OFFSET 2'), 5::bigint, 'five with an OFFSET');
+PREPARE some_rows(bigint, bigint) AS SELECT id, ic_infer('linear', image) FROM few ORDER BY id DESC OFFSET $1 LIMIT $2;
+SET plan_cache_mode = force_generic_plan;
+SELECT is(images_sent('EXECUTE some_rows(4, 3)'), 6::bigint, 'known at execution: seven rows, one of them without an image');
+SELECT is(images_sent('EXECUTE some_rows(1, NULL)'), 60::bigint, 'no LIMIT after all: all images');
+SELECT results_eq('EXECUTE some_rows(0, 2)', 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id > 59 ORDER BY id DESC',
+                  'and the right rows');
+RESET plan_cache_mode;
+SELECT ok(bool_or(line LIKE '%top-N%'), 'the sort below knows of the LIMIT')
+FROM analysed('SELECT id, ic_infer(''linear'', image) FROM few ORDER BY md5(label || id) LIMIT 5') AS line;
 SELECT cmp_ok(images_sent('SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' LIMIT 3'), '<=', 3::bigint,
               'a condition: batches start small');
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few WHERE id % 10 = 0 AND ic_infer(''linear'', image) <> ''x'''),
