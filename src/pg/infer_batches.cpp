@@ -144,8 +144,7 @@ std::size_t InferBatches::most_in_flight() const { return wanted_ > 0 || ramp_ >
 std::int64_t InferBatches::next_size() const {
   const std::int64_t most = setting_batch_size;
   if (wanted_ > 0) return std::min(wanted_, most);
-  if (input_.limit > 0 && ramp_ == 1 && !batches_.empty()) return 0;  // the limit is reached, and nobody has asked for more
-  return std::min(ramp_, most);
+  return input_.limit > 0 ? 0 : std::min(ramp_, most);
 }
 
 // A batch of at most so many rows, on its way. False where there was none left.

@@ -39,7 +39,7 @@ struct InferInput {
   int result_count;
   MemoryContext memory;  // as long as the scan
   bool eager;            // whole batches from the start
-  int64 limit;           // how many rows are wanted, most likely; 0 is not known
+  int64 limit;           // how many rows will be read at most; 0 is not known
 };
 
 // For EXPLAIN: sums over the whole execution.

@@ -28,10 +28,10 @@ struct Surroundings {
   bool marked;  // the reader goes back to rows that it has marked
 };
 constexpr Surroundings kUnknown{};
-constexpr Surroundings kAllRows{{.all = true, .eager = true, .limit = 0}, false};
+constexpr Surroundings kAllRows{{.all = true, .eager = true, .limit = nullptr}, false};
 
 // Rows that go on one by one to who reads the node, though perhaps not all of them.
-Surroundings without_limit(Surroundings around) { return {{around.reading.all, around.reading.eager, 0}, false}; }
+Surroundings without_limit(Surroundings around) { return {{around.reading.all, around.reading.eager, nullptr}, false}; }
 
 Plan* rewrite(Plan* plan, Surroundings around);
 Surroundings around_outer(const Plan* node, Surroundings around);
@@ -179,7 +179,7 @@ void take_work(Plan* node, const Work& work) {
 
 // Does the work above the node that returns the leaves.
 Plan* stack_work(Plan* node, const Work& work, Reading reading) {
-  if (work.conditions) reading.limit = 0;
+  if (work.conditions) reading.limit = nullptr;
   Stack stack{node, output_columns(node), node, reading};
   add_conditions(&stack, work.conditions, work.targets);
   project(&stack, work.targets);
@@ -232,7 +232,7 @@ Plan* stack_instead(Result* node, Surroundings around) {
   Plan* plan = &node->plan;
   Node* all = reinterpret_cast<Node*>(list_make2(plan->qual, plan->targetlist));
   if (!plan->lefttree || node->resconstantqual || around.marked || !has_calls(all, around.reading)) return plan;
-  if (plan->qual) around.reading.limit = 0;
+  if (plan->qual) around.reading.limit = nullptr;
   Stack stack{plan->lefttree, output_columns(plan->lefttree), plan, around.reading};
   // Conditions without calls need a node to ask them: the Result would do, were it not to go.
   if (count_plain_conditions(plan->qual, around.reading) > 0) return plan;
@@ -326,15 +326,15 @@ void stack_below_inner_keys(HashJoin* node) {
 
 // ---- the tree
 
-int64 const_or_zero(const Node* node) {
-  if (!node || !IsA(node, Const) || reinterpret_cast<const Const*>(node)->constisnull) return 0;
-  return DatumGetInt64(reinterpret_cast<const Const*>(node)->constvalue);
+// Whether it is known as soon as execution begins.
+bool is_known(const Node* number) {
+  return IsA(number, Const) || (IsA(number, Param) && reinterpret_cast<const Param*>(number)->paramkind == PARAM_EXTERN);
 }
 
 Reading below_limit(const Limit* node) {
-  const int64 count = const_or_zero(node->limitCount), offset = const_or_zero(node->limitOffset);
-  const bool known = count > 0 && count < INT_MAX && offset >= 0 && offset < INT_MAX && (!node->limitOffset || offset > 0);
-  return {.all = false, .eager = false, .limit = known ? count + offset : 0};
+  const bool known = node->limitOption == LIMIT_OPTION_COUNT && node->limitCount && is_known(node->limitCount) &&
+                     (!node->limitOffset || is_known(node->limitOffset));
+  return {.all = false, .eager = false, .limit = known ? node : nullptr};
 }
 
 // How the node reads the rows of its outer (or only) child.
@@ -349,8 +349,7 @@ Surroundings around_outer(const Plan* node, Surroundings around) {
       return {below_limit(reinterpret_cast<const Limit*>(node)), false};
     case T_Result:
       return {node->qual ? without_limit(around).reading : around.reading, around.marked};
-    case T_LockRows:
-      return around;
+    case T_LockRows:  // it may pass rows over
     case T_ModifyTable:
     case T_ProjectSet:
     case T_Group:
@@ -460,7 +459,7 @@ void rewrite_statement(PlannedStmt* statement, int cursor_options) {
   const bool eager = !(cursor_options & (CURSOR_OPT_SCROLL | CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN));
   const bool all = statement->commandType != CMD_SELECT;
   rewrite_list(statement->subplans, kUnknown);
-  statement->planTree = rewrite(statement->planTree, {{.all = all, .eager = eager, .limit = 0}, false});
+  statement->planTree = rewrite(statement->planTree, {{.all = all, .eager = eager, .limit = nullptr}, false});
   if ((cursor_options & CURSOR_OPT_SCROLL) && !ExecSupportsBackwardScan(statement->planTree))
     statement->planTree = materialize_finished_plan(statement->planTree);
 }

@@ -17,7 +17,7 @@ namespace {
 
 // ---- the plan node. Its scan tuple (custom_scan_tlist) is the child's columns, then the calls.
 
-enum Private { kColumns, kEager, kLimit };  // places in custom_private
+enum Private { kColumns, kEager, kLimitCount, kLimitOffset };  // places in custom_private
 
 int64 plan_nodes = 0;
 
@@ -52,7 +52,7 @@ int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent
   foreach (cell, *seen)
     if (equal(lfirst(cell), arguments)) return foreach_current_index(cell);
   *seen = lappend(*seen, arguments);
-  input->sources[input->source_count] = {.model = ExecInitExpr(linitial_node(Expr, call->args), parent),
+  input->sources[input->source_count] = {.model = ExecInitExpr(static_cast<Expr*>(linitial(call->args)), parent),
                                          .image = ExecInitExpr(static_cast<Expr*>(lsecond(call->args)), parent),
                                          .picture = picture};
   return input->source_count++;
@@ -97,6 +97,21 @@ TupleTableSlot* scanned_row(PlanState* child) {
   }
 }
 
+int64 evaluate_number(const CustomScan* plan, Private which, PlanState* parent, ExprContext* context) {
+  auto* number = static_cast<Expr*>(list_nth(plan->custom_private, which));
+  if (!number) return 0;
+  bool null;
+  const Datum value = ExecEvalExprSwitchContext(ExecInitExpr(number, parent), context, &null);
+  return null ? 0 : DatumGetInt64(value);
+}
+
+// How many rows will be read at most; 0 where that is not known. The Limit itself complains of nonsense.
+int64 read_limit(const CustomScan* plan, PlanState* parent, ExprContext* context) {
+  const int64 count = evaluate_number(plan, kLimitCount, parent, context);
+  const int64 offset = evaluate_number(plan, kLimitOffset, parent, context);
+  return count > 0 && offset >= 0 && count <= PG_INT64_MAX - offset ? count + offset : 0;
+}
+
 void begin(CustomScanState* node, EState* estate, int flags) {
   auto* scan = state_of(node);
   const CustomScan* plan = plan_of(node);
@@ -104,13 +119,15 @@ void begin(CustomScanState* node, EState* estate, int flags) {
   outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, flags);
   scan->input.child = outerPlanState(node);
   scan->input.scanned = scanned_row(scan->input.child);
-  if (scan->input.scanned) node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
+  if (scan->input.scanned)
+    node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
   scan->input.expressions = CreateExprContext(estate);
   scan->input.memory = estate->es_query_cxt;
   scan->input.eager = private_integer(plan, kEager) != 0;
-  scan->input.limit = private_integer(plan, kLimit);
   read_calls(plan, &scan->input, &node->ss.ps);
   if (flags & EXEC_FLAG_EXPLAIN_ONLY) return;
+  scan->input.limit = read_limit(plan, &node->ss.ps, scan->input.expressions);
+  if (scan->input.limit > 0) ExecSetTupleBound(scan->input.limit, outerPlanState(node));  // a Sort may keep but the first
   scan->below = ExecInitExtraTupleSlot(estate, ExecGetResultType(scan->input.child), &TTSOpsHeapTuple);
   scan->at_end = {.func = drop_batches, .arg = scan, .next = nullptr};
   MemoryContextRegisterResetCallback(estate->es_query_cxt, &scan->at_end);
@@ -290,8 +307,9 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
     scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
                                       makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
   }
-  scan->custom_private = list_make3(makeInteger(columns), makeInteger(reading.all || reading.eager),
-                                    makeInteger(static_cast<int>(std::min<int64>(reading.limit, INT_MAX))));
+  scan->custom_private = list_make4(makeInteger(columns), makeInteger(reading.all || reading.eager),
+                                    reading.limit ? reading.limit->limitCount : nullptr,
+                                    reading.limit ? reading.limit->limitOffset : nullptr);
   scan->methods = &kPlanMethods;
   return scan;
 }

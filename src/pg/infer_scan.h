@@ -12,9 +12,9 @@ namespace imagecalc {
 
 // What the planner knows about the reading of a node's rows.
 struct Reading {
-  bool all;     // whoever reads them will not stop before the last, unless by an error
-  bool eager;   // nor is he likely to, at least
-  int64 limit;  // he is likely to stop after so many; 0 is not known
+  bool all;            // whoever reads them will not stop before the last, unless by an error
+  bool eager;          // nor is he likely to, at least
+  const Limit* limit;  // he reads no more than this asks for, which is known before the first is read; or null
 };
 
 // A node above `child` for calls whose images are columns of it (OUTER_VAR). Its scan tuple is the child's columns, then the

@@ -51,6 +51,11 @@ BEGIN
     RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF, VERBOSE) ' || statement;
 END
 $$;
+CREATE FUNCTION analysed(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) ' || statement;
+END
+$$;
 CREATE FUNCTION nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
     $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Custom Scan (ImageInfer)%'$$;
 CREATE FUNCTION images_sent(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -198,6 +203,33 @@ SELECT cmp_ok(max(abs(a - b)), '<', 1e-4::real, 'the same scores')
 FROM few JOIN scored USING (id), unnest(batched, ic_scores('cnn', image)) AS u(a, b);
 RESET imagecalc.enable_batch_infer;
 
+-- ---- queries put together from parts, in all their combinations
+
+CREATE TEMP TABLE composed AS
+SELECT format('SELECT %s FROM %s WHERE %s %s', what, source, condition, rest) AS statement
+FROM (VALUES ('f.id, ic_infer(''linear'', f.image)'),
+             ('ic_infer(''cnn'', f.image), f.label, ic_infer(''linear'', f.image) || f.id'),
+             ('f.id, ic_infer(''linear'', f.jpeg), random() < 2'),
+             ('f.id')) AS a(what),
+     (VALUES ('few f'), ('few f JOIN wanted w ON w.label = f.label'),
+             ('few f JOIN wanted w ON w.label <> ic_infer(''linear'', f.image) AND f.id % 20 = 0'),
+             ('(SELECT DISTINCT ON (id % 7, label) * FROM few ORDER BY id % 7, label, id) f'),
+             ('guarded g JOIN few f USING (id)')) AS b(source),
+     (VALUES ('true'), ('ic_infer(''linear'', f.image) <> ''' || :'first_label' || ''''),
+             ('f.id % 3 = 1 AND ic_infer(''cnn'', f.image) IS NOT NULL AND ic_infer(''linear'', f.image) > ''c'''),
+             ('f.image IS NULL OR ic_infer(''linear'', f.image) = ''x''')) AS c(condition),
+     (VALUES ('ORDER BY 1, f.id'), ('ORDER BY ic_infer(''linear'', f.image), f.id LIMIT 7'),
+             ('ORDER BY f.id DESC OFFSET 2 LIMIT 4'), ('ORDER BY f.label, f.id FOR UPDATE OF f')) AS d(rest)
+WHERE NOT (rest LIKE '%UPDATE%' AND source LIKE '%DISTINCT%');
+SET imagecalc.enable_batch_infer = off;
+CREATE TEMP TABLE composed_rows AS SELECT statement, rows_of(statement) AS rows FROM composed;
+RESET imagecalc.enable_batch_infer;
+SET imagecalc.batch_size = 5;
+SELECT is(array_agg(statement), NULL, 'as row by row: every composed query')
+FROM composed_rows WHERE rows_of(statement) IS DISTINCT FROM rows;
+RESET imagecalc.batch_size;
+SELECT cmp_ok(count(*) FILTER (WHERE nodes_in(statement) > 0), '>', count(*) * 3 / 4, 'most of which are batched') FROM composed;
+
 -- ---- parallel plans: the images are read by workers, and scored above them
 
 SET parallel_setup_cost = 0;
@@ -327,6 +359,15 @@ SELECT is(ic_infer('linear', image), ic_infer('linear', jpeg), 'and all works on
 
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3'), 3::bigint, 'LIMIT 3: three images');
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few LIMIT 3 OFFSET 2'), 5::bigint, 'five with an OFFSET');
+PREPARE some_rows(bigint, bigint) AS SELECT id, ic_infer('linear', image) FROM few ORDER BY id DESC OFFSET $1 LIMIT $2;
+SET plan_cache_mode = force_generic_plan;
+SELECT is(images_sent('EXECUTE some_rows(4, 3)'), 6::bigint, 'known at execution: seven rows, one of them without an image');
+SELECT is(images_sent('EXECUTE some_rows(1, NULL)'), 60::bigint, 'no LIMIT after all: all images');
+SELECT results_eq('EXECUTE some_rows(0, 2)', 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id > 59 ORDER BY id DESC',
+                  'and the right rows');
+RESET plan_cache_mode;
+SELECT ok(bool_or(line LIKE '%top-N%'), 'the sort below knows of the LIMIT')
+FROM analysed('SELECT id, ic_infer(''linear'', image) FROM few ORDER BY md5(label || id) LIMIT 5') AS line;
 SELECT cmp_ok(images_sent('SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' LIMIT 3'), '<=', 3::bigint,
               'a condition: batches start small');
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few WHERE id % 10 = 0 AND ic_infer(''linear'', image) <> ''x'''),
