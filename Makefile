@@ -44,14 +44,15 @@ MAKEFLAGS += --no-print-directory
 
 all: layers
 
-# One stamp for each way to configure, so that a changed option is seen, and OpenVINO when it comes; CMake itself sees changed
-# lists.
+# One stamp for each way to configure, so that a changed option is seen, and OpenVINO when it comes; CMake itself sees
+# changed lists.
 CONFIGURED = $(BUILD)/configured.torch-$(WITH_TORCH).openvino-$(WITH_OPENVINO)
 $(CONFIGURED): $(wildcard .deps/openvino/version)
 	rm -f $(BUILD)/configured.*
 	cmake -S . -B $(BUILD) -DCMAKE_CXX_COMPILER='$(CXX)' -DIMAGECALC_TESTS=OFF \
 	  -DIMAGECALC_RUNNER=$(if $(filter no,$(WITH_TORCH)),OFF,ON) \
-	  -DIMAGECALC_OPENVINO=$(if $(filter no,$(WITH_OPENVINO)),OFF,AUTO) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
+	  -DIMAGECALC_OPENVINO=$(if $(filter no,$(WITH_OPENVINO)),OFF,AUTO) \
+	  $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
 	touch $@
 
 layers: $(CONFIGURED)

@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
   int status = 0;
   try {
     std::printf("us an image at %dx%d, one thread\n\n", edge, edge);
-    std::printf("| model | plan | batch 1 | batch 32 | batch 128 | ms to make, or why not |\n|---|---|---:|---:|---:|---|\n");
+    std::printf("| model | plan | batch 1 | batch 32 | batch 128 | ms to make, or why not |\n");
+    std::printf("|---|---|---:|---:|---:|---|\n");
     for (int i = 2; i < argc; ++i) print_model(argv[i], {edge, edge});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -22,7 +22,7 @@ KEPT = (
     (r"openvino/(include/openvino/.+)", r"\1"),
     (r"openvino/libs/(libopenvino\.so\.\d+|libopenvino_pytorch_frontend\.so\.\d+)", r"lib/\1"),
     (r"openvino/libs/(libopenvino_\w+_cpu_plugin\.so|lib(tbb|tbbmalloc|tbbbind_2_5|hwloc)\.so\.\d+)", r"lib/\1"),
-    (r"openvino-[^/]+/licenses/(.+)", r"licenses/\1"),
+    (r"openvino-[^/]+/licenses/(?:.+/)?([^/]+)", r"lib/\1"),  # what the libraries are copied with
 )
 wheel, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
 for name in wheel.namelist():

@@ -31,7 +31,9 @@ namespace {
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
   Shared(const ServeOptions& options)
-      : engine(make_engine({options.engine, options.threads})), models(*engine, options.cache_bytes), cores(options.threads) {}
+      : engine(make_engine({options.engine, options.threads})),
+        models(*engine, options.cache_bytes),
+        cores(options.threads) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;

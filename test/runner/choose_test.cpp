@@ -80,9 +80,9 @@ std::string refusal_of(const ChoiceReport& report, const std::string& plan) {
 }
 
 TEST(Choices, TakesTheFastestThatIsRight) {
-  Choices choices(kPlain, {made_up("slow", {.delay = 4ms}), made_up("fast", {.delay = 100us}), made_up("wrong", {.factor = 1.02f}),
-                           made_up("mixing", {.mixes_images = true}), made_up("worn out", {.fails_after = 0}),
-                           impossible("no such thing")});
+  Choices choices(kPlain, {made_up("slow", {.delay = 4ms}), made_up("fast", {.delay = 100us}),
+                           made_up("wrong", {.factor = 1.02f}), made_up("mixing", {.mixes_images = true}),
+                           made_up("worn out", {.fails_after = 0}), impossible("no such thing")});
   ChoiceReport report = settle(choices);
   EXPECT_EQ(report.chosen.plan, "fast");
   EXPECT_GE(report.chosen.us, 100 / 8);
@@ -175,7 +175,8 @@ TEST(ScoreDifference, IsMeasuredByHowFarScoresVary) {
   Scores plain{2, {1000, 5, 1001, 5}};
   EXPECT_EQ(score_difference(plain, plain), "");
   EXPECT_EQ(score_difference(plain, {2, {1000, 5, 1001.001f, 5}}), "");
-  EXPECT_EQ(score_difference(plain, {2, {1000, 5, 1001, 5.1f}}), "its scores are off by 10 % of the range of plain LibTorch's");
+  EXPECT_EQ(score_difference(plain, {2, {1000, 5, 1001, 5.1f}}),
+            "its scores are off by 10 % of the range of plain LibTorch's");
   EXPECT_EQ(score_difference(plain, {1, {1000, 5, 1001, 5}}), "it gives 1 scores an image instead of 2");
   EXPECT_EQ(score_difference(plain, {2, {1000, 5, NAN, 5}}), "its scores are not all finite");
 }

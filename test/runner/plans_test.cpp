@@ -125,10 +125,11 @@ constexpr char kLarge[] = "1x1/b128/k41/q50@256";  // 82x82
 INSTANTIATE_TEST_SUITE_P(
     Networks, EveryPlan,
     testing::Values(Case{"mobilenet_v3_small-script", kSmall}, Case{"mobilenet_v3_small-trace", kSmall},
-                    Case{"mobilenet_v3_small-script", kLarge}, Case{"resnet18-script", kSmall}, Case{"resnet18-trace", kLarge},
-                    Case{"shufflenet_v2_x1_0-script", kLarge}, Case{"shufflenet_v2_x1_0-trace", kSmall},
-                    Case{"efficientnet_b3-script", kSmall}, Case{"efficientnet_b3-trace", kLarge}, Case{"script", kSmall},
-                    Case{"trace", kLarge}, Case{"frozen", kSmall}),
+                    Case{"mobilenet_v3_small-script", kLarge}, Case{"resnet18-script", kSmall},
+                    Case{"resnet18-trace", kLarge}, Case{"shufflenet_v2_x1_0-script", kLarge},
+                    Case{"shufflenet_v2_x1_0-trace", kSmall}, Case{"efficientnet_b3-script", kSmall},
+                    Case{"efficientnet_b3-trace", kLarge}, Case{"script", kSmall}, Case{"trace", kLarge},
+                    Case{"frozen", kSmall}),
     [](const testing::TestParamInfo<Case>& tested) {
       std::string name = std::string(tested.param.model) + (tested.param.format == kSmall ? "-24" : "-82");
       std::replace(name.begin(), name.end(), '-', '_');
@@ -143,7 +144,8 @@ std::string refusal_of(const ModelDescription& description, EngineChoice engine)
   return "";
 }
 
-ModelDescription settle(Model& model, const std::vector<float>& batch, std::size_t images, TensorSize size, EngineChoice engine) {
+ModelDescription settle(Model& model, const std::vector<float>& batch, std::size_t images, TensorSize size,
+                        EngineChoice engine) {
   for (int calls = 0; calls < 50; ++calls) {
     model.run(batch.data(), images, size, 1, engine);
     if (model.describe().choices.at(0).settled) break;
@@ -170,7 +172,8 @@ TEST(Engines, ABranchOnPicturesIsNotSpecialised) {
       "    x = torch.conv2d(x, torch.ones([3, 3, 3, 3]), None, [1, 1], [1, 1])\n"
       "    return torch.matmul(x.mean([2, 3]), self.weight)\n")));
   auto recipes = torch_recipes(std::make_shared<FreezableModule>(module.plain()));
-  auto specialised = std::find_if(recipes.begin(), recipes.end(), [](const Recipe& recipe) { return recipe.name == "specialised"; });
+  auto specialised =
+      std::find_if(recipes.begin(), recipes.end(), [](const Recipe& recipe) { return recipe.name == "specialised"; });
   ASSERT_NE(specialised, recipes.end());
   EXPECT_THROW(specialised->make({2, 2}, 1), Error);
 }

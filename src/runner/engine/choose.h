@@ -14,8 +14,8 @@ namespace imagecalc {
 
 class Trial;
 
-// For one tensor size, batches of about one size and one wish for an engine: begins with the plain plan, tries the others, and
-// keeps the fastest that is right.
+// For one tensor size, batches of about one size and one wish for an engine: begins with the plain plan, tries the others,
+// and keeps the fastest that is right.
 class Choice {
  public:
   // The recipes outlive it. Those of engines that were not asked for are left out.

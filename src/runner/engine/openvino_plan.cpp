@@ -23,16 +23,15 @@ ov::Core& core() {
   return core;
 }
 
-// The line of an OpenVINO error that says what was wrong, without places in its source.
+// The line of an OpenVINO error that says what was wrong: mostly that it does not know an operation.
 std::string openvino_message(std::string_view what) {
-  constexpr std::string_view kReasons[] = {"No conversion rule found for operations: ", "Summary:\n"};
-  for (std::string_view reason : kReasons) {
-    if (auto found = what.find(reason); found != what.npos) what.remove_prefix(found + (reason.back() == '\n' ? reason.size() : 0));
-  }
+  auto reason = what.find("No conversion rule found for operations: ");
+  if (reason != what.npos) what.remove_prefix(reason);
   return torch_message(what);
 }
 
-// So many streams run at once, each with its share of the threads; they share the weights. One alone runs in the caller's thread.
+// So many streams run at once, each with its share of the threads; they share the weights. One alone runs in the caller's
+// thread.
 ov::AnyMap settings(int threads) {
   const int streams = std::min(threads, kMaxStreams);
   return {ov::hint::inference_precision(ov::element::f32), ov::num_streams(streams > 1 ? streams : 0),
@@ -40,7 +39,8 @@ ov::AnyMap settings(int threads) {
 }
 
 // How many of the images left go at once. A new batch size costs a tenth of a compilation and some megabytes, so there are
-// few: powers of two. A little more than half of one is cheaper in two pieces; more than three quarters is cheaper as a whole.
+// few: powers of two. More than three quarters of one is cheaper as a whole, with nothing in its last places; less is
+// cheaper in two pieces.
 std::size_t next_piece(std::size_t left, std::size_t largest) {
   std::size_t piece = 2;
   while (2 * piece <= largest && 4 * left > 6 * piece) piece *= 2;
@@ -172,7 +172,8 @@ Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads) {
   auto made = std::make_shared<SharedPlans<std::pair<TensorSize, bool>>>();
   return {EngineChoice::openvino, "openvino", [=](TensorSize size, std::size_t batch) {
             const bool takes_batches = batch > 1;
-            return made->get({size, takes_batches}, [&] { return make_plan(module->frozen(), size, takes_batches, threads); });
+            return made->get({size, takes_batches},
+                             [&] { return make_plan(module->frozen(), size, takes_batches, threads); });
           }};
 }
 

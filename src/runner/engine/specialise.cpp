@@ -75,13 +75,14 @@ struct Taps {
   std::int64_t first, count, padding;
 };
 
-// The fewest taps that compute the same. Padding is the same on both sides, so that a tap that meets nothing may have to stay.
+// The fewest taps that compute the same. Padding is equal on both sides, so that a tap that meets nothing may have to stay.
 Taps needed_taps(const Axis& axis) {
   std::int64_t low = 0, high = axis.kernel - 1;
   while (low < high && !axis.meets(low)) ++low;
   while (high > low && !axis.meets(high)) --high;
   for (std::int64_t count = high - low + 1; count < axis.kernel; ++count) {
-    for (std::int64_t first = std::max<std::int64_t>(0, high - count + 1); first <= std::min(low, axis.kernel - count); ++first) {
+    const std::int64_t last = std::min(low, axis.kernel - count);
+    for (std::int64_t first = std::max<std::int64_t>(0, high - count + 1); first <= last; ++first) {
       Axis cropped{axis.size, count, axis.stride, axis.padding - first * axis.dilation, axis.dilation};
       if (cropped.padding >= 0 && cropped.outputs() == axis.outputs()) return {first, count, cropped.padding};
     }
@@ -181,8 +182,7 @@ bool follows_from_shapes(const jit::Value* value) {
   const jit::Node* node = value->node();
   if (node->kind() == c10::prim::Constant || node->kind() == c10::aten::size || node->kind() == c10::aten::dim) return true;
   if (node->kind() == c10::prim::Param || value->type()->isSubtypeOf(*c10::TensorType::get())) return false;
-  return node->blocks().empty() &&
-         std::all_of(node->inputs().begin(), node->inputs().end(), [](const jit::Value* input) { return follows_from_shapes(input); });
+  return node->blocks().empty() && std::all_of(node->inputs().begin(), node->inputs().end(), follows_from_shapes);
 }
 
 // A branch that depends on what is in a picture may lead to maps of other sizes than those seen.

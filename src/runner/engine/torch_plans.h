@@ -11,8 +11,8 @@
 
 namespace imagecalc {
 
-// A module in evaluation mode, and its frozen form, made when it is first needed: its methods inlined, its weights constants,
-// batch norm folded into the convolutions.
+// A module in evaluation mode, and its frozen form, made when it is first needed: its methods inlined, its weights
+// constants, batch norm folded into the convolutions.
 class FreezableModule {
  public:
   explicit FreezableModule(torch::jit::Module module) : module_(std::move(module)) {}

@@ -54,7 +54,8 @@ std::string percent(float part) {
 }
 
 Scores first_rows(const Scores& scores, std::size_t rows) {
-  return {scores.outputs, {scores.values.begin(), scores.values.begin() + static_cast<std::ptrdiff_t>(rows * scores.outputs)}};
+  const float* begin = scores.values.data();
+  return {scores.outputs, {begin, begin + rows * scores.outputs}};
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ inline constexpr float kTrialUs = 200'000;
 // Images that make a model's scores vary, and what the plain plan says of them.
 class Trial {
  public:
-  // For batches of about that many images, or as many as the plain plan manages in plain_us. Throws what the plain plan throws.
+  // For batches of about that many images, or as many as the plain plan manages in plain_us. Throws what that throws.
   Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us = kTrialUs);
 
   // Whether the scores vary. Where they do not, a plan that is wrong could not be told.

@@ -32,3 +32,8 @@ CREATE FUNCTION complains(statement text, wanted_state text, message_like text, 
 RETURNS text LANGUAGE sql AS $$
     SELECT complains(current_user::text, statement, wanted_state, message_like, hint_like, description)
 $$;
+
+-- The same scores, as far as plans for a model may round differently: a runner takes a faster one once it knows it.
+CREATE FUNCTION agree(scores real[], others real[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT count(*) = count(a) AND count(*) = count(b) AND bool_and(abs(a - b) < 1e-4) FROM unnest(scores, others) AS u(a, b)
+$$;
