@@ -128,7 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"mobilenet_v3_small-script", kLarge}, Case{"resnet18-script", kSmall},
                     Case{"resnet18-trace", kLarge}, Case{"shufflenet_v2_x1_0-script", kLarge},
                     Case{"shufflenet_v2_x1_0-trace", kSmall}, Case{"efficientnet_b3-script", kSmall},
-                    Case{"efficientnet_b3-trace", kLarge}, Case{"script", kSmall}, Case{"trace", kLarge},
+                    Case{"efficientnet_b3-trace", kSmall}, Case{"script", kSmall}, Case{"trace", kLarge},
                     Case{"frozen", kSmall}),
     [](const testing::TestParamInfo<Case>& tested) {
       std::string name = std::string(tested.param.model) + (tested.param.format == kSmall ? "-24" : "-82");
