@@ -93,7 +93,9 @@ class EveryPlan : public testing::TestWithParam<Case> {
     Scores scores = plan->run(coded_.tensors.data(), kPictures, 1);
     std::string difference = score_difference(plain_, scores);
     if (difference.empty()) {
-      EXPECT_EQ(score_difference(plain_, plan->run(coded_.tensors.data(), kPictures, 2)), "") << "on two threads";
+      if (recipe.engine == EngineChoice::openvino) {  // it takes the batch apart
+        EXPECT_EQ(score_difference(plain_, plan->run(coded_.tensors.data(), kPictures, 2)), "") << "on two threads";
+      }
       ++right_;
     } else {
       Trial trial(*plain_plan_, coded_.size, 4, 1);
