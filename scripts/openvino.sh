@@ -9,7 +9,7 @@ TARGET=.deps/openvino
 
 # Another Python, or a newer one, takes the same wheel: only what is C++ in it is used.
 download() {
-  /usr/bin/python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+  /usr/bin/python3 -m pip download --quiet --retries 2 --no-deps --only-binary=:all: --python-version 3.11 \
     --platform "manylinux_2_28_$(uname -m)" --dest "$1" "openvino==$VERSION"
 }
 

@@ -93,7 +93,9 @@ class EveryPlan : public testing::TestWithParam<Case> {
     Scores scores = plan->run(coded_.tensors.data(), kPictures, 1);
     std::string difference = score_difference(plain_, scores);
     if (difference.empty()) {
-      EXPECT_EQ(score_difference(plain_, plan->run(coded_.tensors.data(), kPictures, 2)), "") << "on two threads";
+      if (recipe.engine == EngineChoice::openvino) {  // it takes the batch apart
+        EXPECT_EQ(score_difference(plain_, plan->run(coded_.tensors.data(), kPictures, 2)), "") << "on two threads";
+      }
       ++right_;
     } else {
       Trial trial(*plain_plan_, coded_.size, 4, 1);
@@ -128,7 +130,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"mobilenet_v3_small-script", kLarge}, Case{"resnet18-script", kSmall},
                     Case{"resnet18-trace", kLarge}, Case{"shufflenet_v2_x1_0-script", kLarge},
                     Case{"shufflenet_v2_x1_0-trace", kSmall}, Case{"efficientnet_b3-script", kSmall},
-                    Case{"efficientnet_b3-trace", kLarge}, Case{"script", kSmall}, Case{"trace", kLarge},
+                    Case{"efficientnet_b3-trace", kSmall}, Case{"script", kSmall}, Case{"trace", kLarge},
                     Case{"frozen", kSmall}),
     [](const testing::TestParamInfo<Case>& tested) {
       std::string name = std::string(tested.param.model) + (tested.param.format == kSmall ? "-24" : "-82");
