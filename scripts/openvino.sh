@@ -7,10 +7,16 @@ cd "$(dirname "$0")/.."
 VERSION=2026.4.1
 TARGET=.deps/openvino
 
-# Another Python, or a newer one, takes the same wheel: only what is C++ in it is used.
+# Another Python, or a newer one, takes the same wheels: only what is C++ in them is used.
+HASHES=(
+  sha256:2d22b1da03f7caf74df30e9f6417d0ab2f637e4a38e08e1dcd294d2c37407aaf  # x86_64
+  sha256:bea1eb3733c34ef331adc945da0ccda5937865031139073663be84c517ffda22  # aarch64
+)
+
 download() {
+  echo "openvino==$VERSION${HASHES[*]/#/ --hash=}" >"$1.txt"
   /usr/bin/python3 -m pip download --quiet --retries 2 --no-deps --only-binary=:all: --python-version 3.11 \
-    --platform "manylinux_2_28_$(uname -m)" --dest "$1" "openvino==$VERSION"
+    --platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_35_$(uname -m)" --require-hashes --dest "$1" -r "$1.txt"
 }
 
 # The core library, the reader of TorchScript, the engine for CPUs, and the thread library that they were built with.
@@ -26,6 +32,8 @@ KEPT = (
 )
 wheel, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
 for name in wheel.namelist():
+    if ".." in pathlib.PurePosixPath(name).parts:
+        sys.exit(f"a name in the wheel leads out of it: {name}")
     for pattern, place in KEPT:
         match = re.fullmatch(pattern, name)
         if match:

@@ -57,6 +57,8 @@ void Channel::post(const Message& message) {
   if (outgoing_.empty()) {
     outgoing_ = std::move(frame);
   } else {
+    outgoing_.erase(outgoing_.begin(), outgoing_.begin() + static_cast<std::ptrdiff_t>(sent_));  // or it would only grow
+    sent_ = 0;
     outgoing_.insert(outgoing_.end(), frame.begin(), frame.end());
   }
   if (!try_push()) throw_gone();

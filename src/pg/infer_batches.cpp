@@ -239,7 +239,8 @@ void InferBatches::receive(Batch& batch) {
     if (!scores.pending) continue;
     scores.reply = scores.pending->wait();
     scores.pending.reset();
-    check_outputs(*models_[i], scores.reply);
+    const auto items = std::count_if(scores.item.begin(), scores.item.end(), [](std::int32_t item) { return item >= 0; });
+    check_reply(*models_[i], static_cast<std::size_t>(items), scores.reply);
     for (Failure& failure : scores.reply.failures) scores.item_failures[failure.item] = std::move(failure);
     totals_.decode_ms += scores.reply.decode_us / 1000;
     totals_.model_ms += scores.reply.model_us / 1000;

@@ -411,6 +411,7 @@ void rewrite_children(Plan* node, Surroundings around) {
 }
 
 Plan* rewrite(Plan* plan, Surroundings around) {
+  if (!plan) return nullptr;  // the loser of two ways to run a subquery
   check_stack_depth();
   if (IsA(plan, Append))
     if (Plan* stack = stack_above_append(reinterpret_cast<Append*>(plan), around)) return stack;
@@ -447,8 +448,10 @@ Plan* rewrite(Plan* plan, Surroundings around) {
     case T_Gather:
     case T_GatherMerge:
     case T_Group:
-    case T_WindowAgg:
       return stack_above(plan, around);
+    case T_WindowAgg:
+      // Its run condition names columns of its target list by their places, which are to stay.
+      return reinterpret_cast<WindowAgg*>(plan)->runCondition ? plan : stack_above(plan, around);
     default:
       return plan;
   }

@@ -10,6 +10,7 @@ extern "C" {
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 }
 
 namespace imagecalc {
@@ -68,6 +69,7 @@ void read_calls(const CustomScan* plan, InferInput* input, PlanState* parent) {
   for (int i = columns; i < list_length(plan->custom_scan_tlist); ++i) {
     auto* call = reinterpret_cast<FuncExpr*>(list_nth_node(TargetEntry, plan->custom_scan_tlist, i)->expr);
     const CallKind kind = call_kind(call->funcid);
+    if (!kind.known) elog(ERROR, "function %u has changed since the query was planned", call->funcid);
     // Not run; but this checks that the user may.
     (void)ExecInitExpr(reinterpret_cast<Expr*>(call), parent);
     input->results[input->result_count++] = {.source = add_source(input, &seen, call, parent, kind.picture),
@@ -201,8 +203,10 @@ char* copy_text(const std::string& text) {
   return pg([&] { return pstrdup(text.c_str()); });
 }
 
-// Null where there is no such model: the query itself will say so.
+// Null where there is no such model: the query itself will say so; and where none can be looked up any more, as auto_explain
+// asks after the end of a query.
 char* look_up_input(const char* name) {
+  if (!ActiveSnapshotSet()) return nullptr;
   return wall([&]() -> char* {
     const std::optional<Model> model = look_up_model(name);
     return model ? copy_text(to_string(model->input)) : nullptr;

@@ -129,7 +129,7 @@ Scored score(const text* model_name, const struct varlena* image, InferItem::Kin
   request.items.push_back({kind, Blob(bytes.begin(), bytes.end())});
   InferReply reply = PendingScores(std::move(request), [&] { return read_model_bytes(model.name); }).wait();
   if (!reply.failures.empty()) throw_failure(reply.failures[0]);
-  check_outputs(model, reply);
+  check_reply(model, 1, reply);
   result.scores = std::move(reply.scores);
   return result;
 }

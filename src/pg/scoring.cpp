@@ -46,7 +46,10 @@ InferReply PendingScores::wait() {
               "Use fewer models at a time.");
 }
 
-void check_outputs(const Model& model, const InferReply& reply) {
+void check_reply(const Model& model, std::size_t items, const InferReply& reply) {
+  const bool whole = reply.outputs > 0 || reply.failures.size() == items;
+  if (!whole || reply.scores.size() != items * reply.outputs)
+    throw Error(Fault::protocol, "imagecalc-runner's reply does not fit the request");
   if (reply.outputs == 0 || reply.outputs == model.labels.size()) return;
   throw Error(Fault::bad_model, "model \"" + model.name + "\" gave " + std::to_string(reply.outputs) + " scores for " +
                                     std::to_string(model.labels.size()) + " labels");

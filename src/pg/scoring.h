@@ -33,7 +33,7 @@ class PendingScores {
 };
 
 // Throws Error(bad_model) where the model gives another number of scores than it has labels.
-void check_outputs(const Model& model, const InferReply& reply);
+void check_reply(const Model& model, std::size_t items, const InferReply& reply);
 
 std::vector<float> softmax(std::span<const float> scores);
 

@@ -39,7 +39,7 @@ Decoded decode(const InferItem& item, const ModelInput& input, const Limits& lim
     throw Error(Fault::wrong_format, "the value is an icimage, but the model reads " + to_string(input),
                 "Pass the JPEG file, or use a model for icimage values.");
   }
-  StoredImage value = read_image(item.bytes, limits);
+  StoredImage value = read_image(item.bytes, limits, interrupt);
   check_format(value, input.format);
   return value;
 }
@@ -134,7 +134,24 @@ void Inference::run(const Portion& portion, Model& model, Cores& cores) {
     run_model(portion, model, cores);
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
-    for (std::uint32_t item : portion.items) reply_.failures.push_back(current_failure(static_cast<std::int32_t>(item)));
+    if (portion.items.size() == 1) {
+      reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[0])));
+    } else {
+      run_one_by_one(portion, model, cores);
+    }
+  }
+}
+
+// A model may refuse one of the images: the others are none the worse for it.
+void Inference::run_one_by_one(const Portion& portion, Model& model, Cores& cores) {
+  const std::size_t floats = std::size_t{3} * portion.size.height * portion.size.width;
+  for (std::size_t i = 0; i < portion.items.size(); ++i) {
+    const auto begin = portion.tensors.begin() + static_cast<std::ptrdiff_t>(i * floats);
+    Portion one;
+    one.size = portion.size;
+    one.items = {portion.items[i]};
+    one.tensors.assign(begin, begin + static_cast<std::ptrdiff_t>(floats));
+    run(one, model, cores);
   }
 }
 

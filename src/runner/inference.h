@@ -61,11 +61,12 @@ class Inference {
  public:
   explicit Inference(std::size_t items) : items_(items) {}
 
-  // A model that refuses a portion fails its items. Throws what concerns all.
+  // Where a model refuses a portion, it is asked for each item, and those that it refuses fail. Throws what concerns all.
   void run(const Portion& portion, Model& model, Cores& cores);
   InferReply finish();
 
  private:
+  void run_one_by_one(const Portion& portion, Model& model, Cores& cores);
   void run_model(const Portion& portion, Model& model, Cores& cores);
   void add_scores(const Portion& portion, const Scores& scores);
 

@@ -139,7 +139,8 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT ic_infer(''linear'', u.image) FROM (SELECT array_agg(image ORDER BY id) AS a FROM few) s, unnest(s.a) AS u(image)'),
 (1, 'SELECT ic_infer(''linear'', v.image), v.id FROM (SELECT id, image FROM few ORDER BY id DESC LIMIT 5) v'),
 (1, 'SELECT id, ic_infer(''linear'', image) FROM few WHERE ctid = ANY (ARRAY(SELECT ctid FROM few WHERE id < 4)) ORDER BY id'),
-(1, 'SELECT * FROM (SELECT id, ic_infer(''linear'', image) AS said, row_number() OVER (PARTITION BY label ORDER BY id) AS n FROM few) s WHERE n <= 2 ORDER BY id'),
+(1, 'SELECT id, ic_infer(''linear'', image), EXISTS (SELECT FROM wanted w WHERE w.label = f.label) FROM few f'),
+(1, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) <> ''x'' AND (id = 3 OR EXISTS (SELECT FROM wanted w WHERE w.label = f.label)) ORDER BY id'),
 (1, 'SELECT count(ic_infer(''linear'', image)), label, id % 2 FROM few GROUP BY GROUPING SETS ((label), (id % 2)) ORDER BY 2, 3'),
 (1, 'SELECT f.id, g FROM few f CROSS JOIN generate_series(1, 2) g WHERE ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1, 2'),
 (1, 'SELECT f.id FROM few f WHERE EXISTS (SELECT FROM parted p WHERE p.id = f.id + 1) AND ic_infer(''linear'', f.image) <> ''x'' ORDER BY 1'),
@@ -148,6 +149,8 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'SELECT id, ic_infer(''linear''::varchar(20), image)::varchar(3) FROM few'),
 (1, 'SELECT NOT (ic_infer(''linear'', image) = ''x'' AND id > 3), ARRAY[ic_infer(''linear'', image)], ROW(ic_infer(''linear'', image), id) FROM few'),
 -- not covered
+(0, 'SELECT * FROM (SELECT id, ic_infer(''linear'', image) AS said, row_number() OVER (PARTITION BY label ORDER BY id) AS n FROM few) s WHERE n <= 2 ORDER BY id'),
+(0, 'SELECT * FROM (SELECT label || id AS x, row_number() OVER (ORDER BY id DESC) AS n, ic_infer(''linear'', image) AS said FROM few) s WHERE n <= 2'),
 (0, 'SELECT id FROM few f WHERE ic_infer(''linear'', image) NOT IN (SELECT label FROM wanted) OR id = 3'),
 (0, 'SELECT id, CASE WHEN id > 3 THEN ic_infer(''linear'', image) END FROM few'),
 (0, 'SELECT id FROM few WHERE id < 3 OR ic_infer(''linear'', image) <> ''x'''),

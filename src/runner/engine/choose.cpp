@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 
 #include "runner/engine/trial.h"
 
@@ -39,12 +40,17 @@ Scores Choice::run(const float* batch, std::size_t images, int threads) {
   }
   std::shared_ptr<Plan> plan = best();
   if (plan == plain_) return plain_->run(batch, images, threads);
+  std::string failure;
   try {
     return plan->run(batch, images, threads);
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {
-    settle_for_plain(std::string("it failed: ") + error.what());
+    failure = error.what();
   }
-  return plain_->run(batch, images, threads);
+  Scores scores = plain_->run(batch, images, threads);  // where this throws it was the images, not the plan
+  settle_for_plain("it failed: " + failure);
+  return scores;
 }
 
 // The lock on trying_ is held.

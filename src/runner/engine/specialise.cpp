@@ -177,18 +177,21 @@ void specialise_node(jit::Node* node, at::IntArrayRef input) {
   if (product) node->output()->replaceAllUsesWith(product);
 }
 
-// Whether a value follows from the shapes of tensors alone.
-bool follows_from_shapes(const jit::Value* value) {
+// Whether a value follows from the shapes of tensors alone. seen: values that have been looked at.
+bool follows_from_shapes(const jit::Value* value, std::set<const jit::Value*>& seen) {
+  if (!seen.insert(value).second) return true;
   const jit::Node* node = value->node();
   if (node->kind() == c10::prim::Constant || node->kind() == c10::aten::size || node->kind() == c10::aten::dim) return true;
   if (node->kind() == c10::prim::Param || value->type()->isSubtypeOf(*c10::TensorType::get())) return false;
-  return node->blocks().empty() && std::all_of(node->inputs().begin(), node->inputs().end(), follows_from_shapes);
+  return node->blocks().empty() && std::all_of(node->inputs().begin(), node->inputs().end(),
+                                              [&](const jit::Value* input) { return follows_from_shapes(input, seen); });
 }
 
 // A branch that depends on what is in a picture may lead to maps of other sizes than those seen.
 void check_branches(jit::Block* block) {
   for (const jit::Node* node : block->nodes()) {
-    if (node->kind() == c10::prim::If && follows_from_shapes(node->input(0))) continue;
+    std::set<const jit::Value*> seen;
+    if (node->kind() == c10::prim::If && follows_from_shapes(node->input(0), seen)) continue;
     if (!node->blocks().empty()) throw std::runtime_error("the model has branches or loops that depend on its input");
   }
 }

@@ -30,7 +30,7 @@ class Trial {
   // Empty where the plan is right.
   std::string check(Plan& plan) const;
 
-  // Microseconds an image, at the best of several runs; only one run where that takes more than twice as much as best_us.
+  // Microseconds an image, at the best of several runs; only two runs where these take more than twice as much as best_us.
   float time(Plan& plan, float best_us) const;
 
  private:
