@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t kGridSizes = 12;
 constexpr int kRepeats = 9;             // at least
-constexpr double kWarmUpUs = 50'000;    // LibTorch's first runs of a new size are slow
+constexpr int kWarmUpCalls = 8;         // in its first calls of a new size the runner looks for the best way to run it
+constexpr double kWarmUpUs = 50'000;
 constexpr double kMeasuringUs = 100'000;
 constexpr double kProbeBytes = 16 << 20;  // of one probe's rows, at most
 constexpr double kProbeRows = 200;
@@ -45,8 +46,7 @@ Latency time_requests(const InferRequest& request, const Blob& model) {
     return reply;
   };
   const auto begin = Clock::now();
-  do ask();
-  while (microseconds_since(begin) < kWarmUpUs);
+  for (int calls = 0; calls < kWarmUpCalls || microseconds_since(begin) < kWarmUpUs; ++calls) ask();
 
   std::vector<double> decode, transfer, run;
   const auto measuring = Clock::now();

@@ -120,7 +120,7 @@ ok(is_quiet(), 'a queued design without a worker can be resumed, and cancelled')
 ask("UPDATE imagecalc.design SET transfer_epochs = 2 WHERE id = $id; SELECT ic_resume($id)");
 my ($out, $notices);
 (undef, $out, $notices) = $node->psql('postgres', "CALL ic_wait($id)");
-like($notices, qr/NOTICE:  design $id: trial \d, .*NOTICE:  design $id: done, \S+ at [0-9.]+ %$/s,
+like($notices, qr/NOTICE:  design $id: \w.*NOTICE:  design $id: done, \S+ at [0-9.]+ %$/s,
   'resumed, it goes on to its end');
 is(ask("SELECT string_agg(trial || ' ' || kind, ', ' ORDER BY trial) FROM ic_trials($id)"),
   '1 scratch, 2 transfer, 3 transfer, 4 transfer, 5 final', 'each trial was run once');
