@@ -51,6 +51,59 @@ CREATE FUNCTION ic_scores(model text, picture bytea) RETURNS real[]
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_scores(text, bytea) IS 'the same for a picture file';
 
+-- What imagecalc-runner, one for the whole server, has done. None of these starts it: without a runner there are no rows.
+CREATE FUNCTION imagecalc.runner_statistics(OUT pid integer, OUT started_at timestamptz, OUT reset_at timestamptz,
+        OUT threads integer, OUT engines text[], OUT memory bigint, OUT sessions integer, OUT queue integer, OUT models integer,
+        OUT requests bigint, OUT images bigint, OUT failures bigint, OUT decode_ms double precision,
+        OUT model_ms double precision, OUT p50_ms real, OUT p95_ms real, OUT p99_ms real) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'ic_runner_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+CREATE FUNCTION imagecalc.model_statistics(OUT hash bytea, OUT memory bigint, OUT requests bigint, OUT images bigint,
+        OUT failures bigint, OUT decode_ms double precision, OUT model_ms double precision, OUT p50_ms real, OUT p95_ms real,
+        OUT p99_ms real) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'ic_model_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
+CREATE FUNCTION imagecalc.plan_statistics(OUT hash bytea, OUT height integer, OUT width integer, OUT batch integer,
+        OUT asked text, OUT engine text, OUT plan text, OUT us_per_image real, OUT chosen boolean, OUT settled boolean,
+        OUT refusal text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'ic_plan_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 50;
+
+COMMENT ON FUNCTION imagecalc.runner_statistics() IS 'what ic_stat_runner shows';
+COMMENT ON FUNCTION imagecalc.model_statistics() IS 'the figures of ic_stat_models, by the SHA-256 of the model';
+COMMENT ON FUNCTION imagecalc.plan_statistics() IS 'the figures of ic_stat_plans, by the SHA-256 of the model';
+
+CREATE VIEW ic_stat_runner AS SELECT * FROM imagecalc.runner_statistics();
+COMMENT ON VIEW ic_stat_runner IS
+    'imagecalc-runner: its life, memory (bytes), sessions, queue, and what it has served since reset_at; request times in ms are '
+    'percentiles of the last 1024 requests; no row while none is up';
+GRANT SELECT ON ic_stat_runner TO PUBLIC;
+
+-- As the user who looks: only of models that he may see. The runner knows models by their bytes, so two names of one share
+-- their figures.
+CREATE VIEW ic_stat_plans WITH (security_invoker = true) AS
+    SELECT m.name, p.height, p.width, p.batch, p.asked, p.engine, p.plan, p.us_per_image, p.chosen, p.settled, p.refusal
+    FROM imagecalc.plan_statistics() AS p JOIN imagecalc.model AS m USING (hash);
+COMMENT ON VIEW ic_stat_plans IS
+    'the ways that imagecalc-runner tried to run a model on tensors of a size in batches of about a number of images: time, which '
+    'is chosen, and why others are refused';
+GRANT SELECT ON ic_stat_plans TO PUBLIC;
+
+CREATE VIEW ic_stat_models WITH (security_invoker = true) AS
+    WITH plans AS (
+        SELECT hash, pg_catalog.array_agg(DISTINCT engine) FILTER (WHERE chosen) AS engines,
+               pg_catalog.string_agg(DISTINCT engine || ': ' || refusal, '; ') AS refusals
+        FROM imagecalc.plan_statistics() GROUP BY hash)
+    SELECT m.name, s.memory, s.requests, s.images, s.failures, s.decode_ms, s.model_ms, s.p50_ms, s.p95_ms, s.p99_ms,
+           p.engines, p.refusals
+    FROM imagecalc.model_statistics() AS s JOIN imagecalc.model AS m USING (hash) LEFT JOIN plans AS p USING (hash);
+COMMENT ON VIEW ic_stat_models IS
+    'the models that imagecalc-runner holds: memory (bytes of the file), what they have served, which engines run them, and why '
+    'an engine does not; ic_stat_plans has the details';
+GRANT SELECT ON ic_stat_models TO PUBLIC;
+
+CREATE FUNCTION ic_reset_stats() RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_reset_stats() IS 'starts the counts of ic_stat_runner and ic_stat_models at 0, for the whole server';
+REVOKE EXECUTE ON FUNCTION ic_reset_stats() FROM PUBLIC;
+
 CREATE FUNCTION ic_topk(model text, image icimage, k integer, OUT label text, OUT score real) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'ic_topk_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 5;
 COMMENT ON FUNCTION ic_topk(text, icimage, integer) IS 'the k most probable labels, best first';

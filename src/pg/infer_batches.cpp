@@ -184,6 +184,7 @@ bool InferBatches::fetch(std::int64_t size) {
 }
 
 InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t index, const Fetched& fetched) {
+  Stopwatch watch(totals_.transfer_ms);
   Scores scores;
   scores.item.assign(static_cast<std::size_t>(fetched.count), -1);
   InferRequest request;
@@ -242,6 +243,9 @@ void InferBatches::receive(Batch& batch) {
     const auto items = std::count_if(scores.item.begin(), scores.item.end(), [](std::int32_t item) { return item >= 0; });
     check_reply(*models_[i], static_cast<std::size_t>(items), scores.reply);
     for (Failure& failure : scores.reply.failures) scores.item_failures[failure.item] = std::move(failure);
+    for (const EngineChoice engine : scores.reply.engines)
+      if (std::find(totals_.engines.begin(), totals_.engines.end(), engine) == totals_.engines.end())
+        totals_.engines.push_back(engine);
     totals_.decode_ms += scores.reply.decode_us / 1000;
     totals_.model_ms += scores.reply.model_us / 1000;
   }

@@ -45,7 +45,9 @@ struct InferInput {
 // For EXPLAIN: sums over the whole execution.
 struct InferTotals {
   std::uint64_t batches = 0, images = 0, bytes = 0;
+  std::vector<EngineChoice> engines;  // those that computed scores
   double fetch_ms = 0;                // reading the rows below
+  double transfer_ms = 0;             // handing images over to the runner
   double decode_ms = 0, model_ms = 0;  // in the runner, while the rest goes on
   double wait_ms = 0;                 // with nothing to do until scores came
 };

@@ -247,6 +247,16 @@ void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
   show_list("Input", shown.inputs, es);
 }
 
+// Those that computed, once some have; else the one that is asked for.
+void show_engines(const InferBatches* batches, ExplainState* es) {
+  List* names = NIL;
+  if (batches && es->analyze)
+    for (const EngineChoice engine : batches->totals().engines)
+      names = lappend(names, const_cast<char*>(to_string(engine).data()));
+  if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
+  show_list("Engine", names, es);
+}
+
 void show_totals(const InferTotals& totals, ExplainState* es) {
   constexpr int kDigits = 3;
   ExplainPropertyInteger("Batches", nullptr, static_cast<int64>(totals.batches), es);
@@ -254,6 +264,7 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
   ExplainPropertyInteger("Image Bytes", nullptr, static_cast<int64>(totals.bytes), es);
   if (!es->timing) return;
   ExplainPropertyFloat("Fetch Time", "ms", totals.fetch_ms, kDigits, es);
+  ExplainPropertyFloat("Transfer Time", "ms", totals.transfer_ms, kDigits, es);
   ExplainPropertyFloat("Decode Time", "ms", totals.decode_ms, kDigits, es);
   ExplainPropertyFloat("Model Time", "ms", totals.model_ms, kDigits, es);
   ExplainPropertyFloat("Wait Time", "ms", totals.wait_ms, kDigits, es);
@@ -261,6 +272,7 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
 
 void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   show_models(node, ancestors, es);
+  show_engines(state_of(node)->batches, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
   if (es->analyze && state_of(node)->batches) show_totals(state_of(node)->batches->totals(), es);
 }

@@ -5,6 +5,7 @@
 #include "pg/infer_plan.h"
 #include "pg/postgres_api.h"
 #include "pg/settings.h"
+#include "protocol/messages.h"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -16,9 +17,20 @@ namespace imagecalc {
 int setting_max_pixels = 100'000'000;
 int setting_compression_level = kDefaultCompressionLevel;
 int setting_runner_threads = 0;
+int setting_model_cache = 2048;
 int setting_trainer_threads = 0;
 bool setting_enable_batch_infer = true;
+int setting_engine = static_cast<int>(EngineChoice::automatic);
 int setting_batch_size = 128;
+
+namespace {
+
+const config_enum_entry kEngines[] = {{"auto", static_cast<int>(EngineChoice::automatic), false},
+                                      {"libtorch", static_cast<int>(EngineChoice::libtorch), false},
+                                      {"openvino", static_cast<int>(EngineChoice::openvino), false},
+                                      {nullptr, 0, false}};
+
+}  // namespace
 
 Limits current_limits() {
   Limits limits;
@@ -44,6 +56,9 @@ void _PG_init(void) {
                           kDefaultCompressionLevel, 1, 19, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.runner_threads", "Threads of the serving runner; 0 is one a core.", nullptr,
                           &setting_runner_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.model_cache", "Models that the serving runner keeps, by the size of their files.",
+                          "Those used least recently go first; the last one stays.", &setting_model_cache, 2048, 0,
+                          1024 * 1024, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
@@ -52,6 +67,11 @@ void _PG_init(void) {
   DefineCustomIntVariable("imagecalc.batch_size", "Most rows that a plan sends to the runner at once.",
                           "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
                           128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("imagecalc.engine", "Which library runs the models.",
+                           "auto is whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models says "
+                           "why.",
+                           &setting_engine, static_cast<int>(EngineChoice::automatic), kEngines, PGC_USERSET, 0, nullptr,
+                           nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");
   install_infer_planner();
 }

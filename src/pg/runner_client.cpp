@@ -132,8 +132,10 @@ void take_replies() try {
   throw;
 }
 
+bool is_connected() { return session.channel.is_open() && (!session.waiting.empty() || !session.channel.is_stale()); }
+
 void ensure_connected() {
-  if (session.channel.is_open() && (!session.waiting.empty() || !session.channel.is_stale())) return;
+  if (is_connected()) return;
   BackgroundWorkerHandle* handle = nullptr;
   for (int waited = 0; waited < kStartTimeoutMs; waited += kRetryMs) {
     if (try_greet()) return;
@@ -177,6 +179,8 @@ Message PendingReply::wait() {
   if (const Failure* failure = std::get_if<Failure>(&*place_->reply)) throw_failure(*failure);
   return std::move(*place_->reply);
 }
+
+bool runner_is_up() { return is_connected() || try_greet(); }
 
 void push_requests() noexcept { session.channel.try_push(); }
 

@@ -37,6 +37,9 @@ class PendingReply {
 // noticed by who waits.
 void push_requests() noexcept;
 
+// Whether a runner is up. Starts none.
+bool runner_is_up();
+
 // Sends a request and waits for its reply.
 Message ask_runner(const Message& request);
 

@@ -16,6 +16,7 @@ InferRequest request_for(const Model& model) {
   request.input = model.input;
   request.normalisation = model.normalisation;
   request.max_pixels = setting_max_pixels;
+  request.engine = static_cast<EngineChoice>(setting_engine);
   return request;
 }
 

@@ -8,8 +8,10 @@ namespace imagecalc {
 extern int setting_max_pixels;           // imagecalc.max_pixels: pictures above it are refused before they are decoded
 extern int setting_compression_level;    // imagecalc.compression_level: effort of every encode, 1..19
 extern int setting_runner_threads;       // imagecalc.runner_threads: of the serving runner; 0 is one a core
+extern int setting_model_cache;          // imagecalc.model_cache: MB of models that the serving runner keeps
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core
 extern bool setting_enable_batch_infer;  // imagecalc.enable_batch_infer: whether plans get batching nodes
+extern int setting_engine;               // imagecalc.engine: an EngineChoice, which library runs the models
 extern int setting_batch_size;           // imagecalc.batch_size: most rows in a request
 
 Limits current_limits();

@@ -42,16 +42,25 @@ void wake(SIGNAL_ARGS) {
   errno = saved;
 }
 
+// What a running runner can no longer change.
+struct RunnerSettings {
+  int threads = setting_runner_threads;
+  int model_cache = setting_model_cache;
+
+  bool operator==(const RunnerSettings&) const = default;
+};
+
 class ServingRunner {
  public:
   ServingRunner() {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw Error(Fault::unavailable, std::string("could not create a pipe: ") + strerror(errno));
     lifeline_ = ends[1];
-    threads_ = setting_runner_threads;
     started_ = GetCurrentTimestamp();
+    constexpr std::int64_t kMegabyte = 1 << 20;
     pid_ = spawn_runner({"--serve", "--socket", kSocketPath, "--lifeline", "3", "--threads",
-                         std::to_string(resolve_threads(threads_))},
+                         std::to_string(resolve_threads(settings_.threads)), "--cache-bytes",
+                         std::to_string(settings_.model_cache * kMegabyte)},
                         {.in = -1, .out = -1, .lifeline = ends[0]});
     close(ends[0]);
   }
@@ -67,13 +76,13 @@ class ServingRunner {
     pid_ = -1;
     return true;
   }
-  bool is_outdated() const { return threads_ != setting_runner_threads; }
+  bool is_outdated() const { return settings_ != RunnerSettings(); }
   bool was_healthy() const { return TimestampDifferenceExceeds(started_, GetCurrentTimestamp(), kHealthyMs); }
 
  private:
   pid_t pid_ = -1;
   int lifeline_ = -1;
-  int threads_ = 0;
+  const RunnerSettings settings_;
   TimestampTz started_ = 0;
 };
 

@@ -17,6 +17,11 @@ namespace {
 
 }  // namespace
 
+std::string_view to_string(EngineChoice choice) {
+  static constexpr std::string_view kNames[] = {"auto", "libtorch", "openvino"};
+  return kNames[static_cast<std::size_t>(choice)];
+}
+
 void Writer::put_count(std::size_t count) {
   if (count > kMaxFrameSize) throw_too_large();
   put(static_cast<std::uint32_t>(count));
@@ -64,14 +69,33 @@ void fields(auto&, Is<Done> auto&) {}
 void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.message, m.hint); }
 
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
-void fields(auto& archive, Is<InferRequest> auto& m) { archive(m.model, m.input, m.normalisation, m.max_pixels, m.items); }
-void fields(auto& archive, Is<InferReply> auto& m) { archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures); }
+void fields(auto& archive, Is<InferRequest> auto& m) {
+  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine, m.items);
+}
+void fields(auto& archive, Is<InferReply> auto& m) {
+  archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines);
+}
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
 void fields(auto& archive, Is<TensorShape> auto& m) { archive(m.height, m.width); }
 void fields(auto& archive, Is<InspectModel> auto& m) { archive(m.bytes, m.shapes); }
 void fields(auto& archive, Is<InspectReply::Shape> auto& m) { archive(m.outputs, m.refusal); }
 void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics); }
+
+void fields(auto&, Is<ReadStatistics> auto&) {}
+void fields(auto& archive, Is<Percentiles> auto& m) { archive(m.p50_us, m.p95_us, m.p99_us); }
+void fields(auto& archive, Is<Served> auto& m) {
+  archive(m.requests, m.images, m.failures, m.decode_us, m.model_us, m.request);
+}
+void fields(auto& archive, Is<PlanStatistics> auto& m) {
+  archive(m.size, m.batch, m.asked, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
+}
+void fields(auto& archive, Is<ModelStatistics> auto& m) { archive(m.model, m.bytes, m.served, m.plans); }
+void fields(auto& archive, Is<StatisticsReply> auto& m) {
+  archive(m.pid, m.threads, m.engines, m.uptime_us, m.since_reset_us, m.memory, m.connections, m.queue, m.served,
+          m.models);
+}
+void fields(auto&, Is<ResetStatistics> auto&) {}
 
 void fields(auto& archive, Is<TrainSetup> auto& m) {
   archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.seed, m.max_pixels);
@@ -87,6 +111,7 @@ void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.lo
 void fields(auto& archive, Is<TrainReply> auto& m) { archive(m.accuracy, m.loss, m.seconds, m.normalisation, m.weights); }
 
 constexpr Fault largest(Fault) { return Fault::last; }
+constexpr EngineChoice largest(EngineChoice) { return EngineChoice::openvino; }
 constexpr InferItem::Kind largest(InferItem::Kind) { return InferItem::Kind::picture; }
 
 // A model's input is a packed format, which leaves the top bit free; with that bit set it is the edge of an RGB square.

@@ -4,6 +4,8 @@
 //   InferRequest  -> InferReply | NeedModel | Failure       NeedModel: send LoadModel, then the request again
 //   LoadModel     -> Done | Failure
 //   InspectModel  -> InspectReply | Failure
+//   ReadStatistics -> StatisticsReply
+//   ResetStatistics -> Done
 //
 // Training (stdin and stdout of `imagecalc-runner --train`, request then reply, Progress in between):
 //   TrainSetup    -> Done | Failure
@@ -23,7 +25,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -44,6 +46,12 @@ struct Failure {
 
 // ---- serving
 
+// Which library computes. automatic: whichever is the fastest.
+enum class EngineChoice : std::uint8_t { automatic, libtorch, openvino };
+
+// auto, libtorch, openvino.
+std::string_view to_string(EngineChoice choice);
+
 struct InferItem {
   enum class Kind : std::uint8_t { value, picture };  // an icimage value, or the bytes of a picture file
   Kind kind = Kind::value;
@@ -55,6 +63,7 @@ struct InferRequest {
   ModelInput input;  // a picture is encoded to this format on the way; a value must be of it
   Normalisation normalisation;
   std::int64_t max_pixels = 0;  // limit for pictures
+  EngineChoice engine = EngineChoice::automatic;
   std::vector<InferItem> items;
 };
 
@@ -65,6 +74,7 @@ struct InferReply {
   float decode_us = 0;            // for the whole request: bytes to tensor
   float model_us = 0;             // for the whole request: tensor to scores
   std::vector<Failure> failures;  // by item, ascending
+  std::vector<EngineChoice> engines;  // those that computed scores, in the order of their first
 };
 
 struct NeedModel {};
@@ -92,6 +102,58 @@ struct InspectReply {
   std::uint64_t parameters = 0;   // how many numbers can be trained; 0 for a frozen model
   bool learns_statistics = true;  // false: it has batch norm whose running statistics do not move in training mode
 };
+
+struct ReadStatistics {};
+
+// How long requests took: of the last ones, up to 1024.
+struct Percentiles {
+  float p50_us = 0, p95_us = 0, p99_us = 0;
+};
+
+// What was served since the last reset.
+struct Served {
+  std::uint64_t requests = 0;
+  std::uint64_t images = 0;
+  std::uint64_t failures = 0;  // of images
+  double decode_us = 0;        // bytes to tensors
+  double model_us = 0;         // tensors to scores
+  Percentiles request;         // from its arrival to its reply
+};
+
+// A way to run a model on tensors of one size in batches of about one number of images, and what came of trying it.
+struct PlanStatistics {
+  TensorShape size;
+  std::uint32_t batch = 0;
+  EngineChoice asked = EngineChoice::automatic;  // by the requests that it is tried for
+  EngineChoice engine = EngineChoice::libtorch;
+  std::string plan;
+  float us = 0;         // an image; 0 where it was not timed
+  bool chosen = false;  // in use: the fastest so far
+  bool settled = false;  // nothing is left to try
+  std::string refusal;  // why it is not used; empty where its scores are right
+};
+
+struct ModelStatistics {
+  ModelHash model{};
+  std::uint64_t bytes = 0;  // of its file
+  Served served;
+  std::vector<PlanStatistics> plans;  // those of the size used last come first
+};
+
+struct StatisticsReply {
+  std::uint32_t pid = 0;
+  std::uint32_t threads = 0;
+  std::vector<EngineChoice> engines;  // that this runner has
+  std::int64_t uptime_us = 0;
+  std::int64_t since_reset_us = 0;
+  std::uint64_t memory = 0;       // bytes of the process in memory
+  std::uint32_t connections = 0;  // sessions, the one that asks included
+  std::uint32_t queue = 0;        // requests in the runner that wait for their reply
+  Served served;                  // all models together, those that have left the cache included
+  std::vector<ModelStatistics> models;  // in the cache, the one used last first
+};
+
+struct ResetStatistics {};
 
 // ---- training
 
@@ -157,7 +219,8 @@ struct TrainReply {
 
 using Message =
     std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply,
-                 TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply>;
+                 TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply, ReadStatistics,
+                 StatisticsReply, ResetStatistics>;
 
 // A whole frame, header included. Error(limit_exceeded) past kMaxFrameSize.
 Blob encode_frame(const Message& message);

@@ -126,24 +126,24 @@ void decode_items(const InferRequest& request, const Interrupt& interrupt, const
   collector.flush();
 }
 
-void Inference::run(const Portion& portion, Model& model, Cores& cores) {
+void Inference::run(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
   reply_.decode_us += portion.decode_us;
   reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());
   if (portion.items.empty()) return;
   try {
-    run_model(portion, model, cores);
+    run_model(portion, model, engine, cores);
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
     if (portion.items.size() == 1) {
       reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[0])));
     } else {
-      run_one_by_one(portion, model, cores);
+      run_one_by_one(portion, model, engine, cores);
     }
   }
 }
 
 // A model may refuse one of the images: the others are none the worse for it.
-void Inference::run_one_by_one(const Portion& portion, Model& model, Cores& cores) {
+void Inference::run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
   const std::size_t floats = std::size_t{3} * portion.size.height * portion.size.width;
   for (std::size_t i = 0; i < portion.items.size(); ++i) {
     const auto begin = portion.tensors.begin() + static_cast<std::ptrdiff_t>(i * floats);
@@ -151,14 +151,14 @@ void Inference::run_one_by_one(const Portion& portion, Model& model, Cores& core
     one.size = portion.size;
     one.items = {portion.items[i]};
     one.tensors.assign(begin, begin + static_cast<std::ptrdiff_t>(floats));
-    run(one, model, cores);
+    run(one, model, engine, cores);
   }
 }
 
-void Inference::run_model(const Portion& portion, Model& model, Cores& cores) {
+void Inference::run_model(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
   Cores::Turn turn(cores);
   auto start = Clock::now();
-  Scores scores = model.run(portion.tensors.data(), portion.items.size(), portion.size, turn.threads());
+  Scores scores = model.run(portion.tensors.data(), portion.items.size(), portion.size, turn.threads(), engine);
   reply_.model_us += Microseconds(Clock::now() - start).count();
   add_scores(portion, scores);
 }
@@ -170,6 +170,9 @@ void Inference::add_scores(const Portion& portion, const Scores& scores) {
   }
   if (reply_.outputs != scores.outputs) {
     throw Error(Fault::bad_model, "the model gives different numbers of scores for pictures of different sizes");
+  }
+  if (std::find(reply_.engines.begin(), reply_.engines.end(), scores.engine) == reply_.engines.end()) {
+    reply_.engines.push_back(scores.engine);
   }
   for (std::size_t i = 0; i < portion.items.size(); ++i) {
     std::copy_n(scores.values.begin() + static_cast<std::ptrdiff_t>(i * scores.outputs), scores.outputs,

@@ -62,12 +62,12 @@ class Inference {
   explicit Inference(std::size_t items) : items_(items) {}
 
   // Where a model refuses a portion, it is asked for each item, and those that it refuses fail. Throws what concerns all.
-  void run(const Portion& portion, Model& model, Cores& cores);
+  void run(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
   InferReply finish();
 
  private:
-  void run_one_by_one(const Portion& portion, Model& model, Cores& cores);
-  void run_model(const Portion& portion, Model& model, Cores& cores);
+  void run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
+  void run_model(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
   void add_scores(const Portion& portion, const Scores& scores);
 
   const std::size_t items_;

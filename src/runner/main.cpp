@@ -1,6 +1,6 @@
 // imagecalc-runner: the process that runs and trains models, apart from the database server.
 //
-//   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--engine auto|libtorch|openvino]
+//   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]
 //   imagecalc-runner --train        messages on standard input and output
 //
 // Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
@@ -27,7 +27,6 @@ using namespace imagecalc;
 
 constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
-    "                        [--engine auto|libtorch|openvino]\n"
     "       imagecalc-runner --train\n";
 
 enum class Mode { none, serve, train };
@@ -44,12 +43,6 @@ bool parse_number(const char* text, T smallest, T largest, T& number) {
   return error == std::errc() && stop == end && number >= smallest && number <= largest;
 }
 
-bool parse_engine(const char* text, EngineChoice& engine) {
-  auto parsed = parse_engine_choice(text);
-  engine = parsed.value_or(engine);
-  return parsed.has_value();
-}
-
 bool parse_options(int argc, char** argv, Options& options) {
   static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},
                                     {"train", no_argument, nullptr, 't'},
@@ -57,7 +50,6 @@ bool parse_options(int argc, char** argv, Options& options) {
                                     {"lifeline", required_argument, nullptr, 'l'},
                                     {"threads", required_argument, nullptr, 'n'},
                                     {"cache-bytes", required_argument, nullptr, 'c'},
-                                    {"engine", required_argument, nullptr, 'e'},
                                     {nullptr, 0, nullptr, 0}};
   ServeOptions& serve = options.serve;
   for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
@@ -69,7 +61,6 @@ bool parse_options(int argc, char** argv, Options& options) {
       case 'l': good = parse_number(optarg, 0, 1 << 20, serve.lifeline); break;
       case 'n': good = parse_number(optarg, 1, 1024, serve.threads); break;
       case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
-      case 'e': good = parse_engine(optarg, serve.engine); break;
       default: good = false;
     }
     if (!good) return false;

@@ -2,6 +2,8 @@
 
 #include <openssl/sha.h>
 
+#include <chrono>
+
 namespace imagecalc {
 
 namespace {
@@ -63,6 +65,16 @@ void ModelCache::load(const ModelHash& hash, std::span<const std::uint8_t> bytes
     promise.set_exception(std::current_exception());
     throw;
   }
+}
+
+std::vector<ModelCache::Held> ModelCache::list() {
+  std::lock_guard lock(mutex_);
+  std::vector<Held> held;
+  for (const Entry& entry : entries_) {
+    const bool ready = entry.model.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    if (ready && entry.memory > 0) held.push_back({entry.hash, entry.model.get(), entry.memory});
+  }
+  return held;
 }
 
 // Counts a model's memory and makes room for it.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "runner/engine/engine.h"
 
@@ -24,6 +25,14 @@ class ModelCache {
   // Loads it unless it is there; however many ask at once, one of them does the work and all get its Error.
   // Throws Error(bad_model), also where the bytes do not have that hash.
   void load(const ModelHash& hash, std::span<const std::uint8_t> bytes);
+
+  struct Held {
+    ModelHash hash;
+    std::shared_ptr<Model> model;
+    std::size_t bytes;  // of its file
+  };
+  // Those that are loaded, the one used last first.
+  std::vector<Held> list();
 
  private:
   using Loading = std::shared_future<std::shared_ptr<Model>>;

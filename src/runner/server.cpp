@@ -11,6 +11,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -19,6 +20,7 @@
 
 #include "runner/channel.h"
 #include "runner/inference.h"
+#include "runner/statistics.h"
 
 namespace imagecalc {
 
@@ -31,22 +33,47 @@ namespace {
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
   Shared(const ServeOptions& options)
-      : engine(make_engine({options.engine, options.threads})),
+      : engine(make_engine(options.threads)),
         models(*engine, options.cache_bytes),
-        cores(options.threads) {}
+        cores(options.threads),
+        threads(options.threads) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;
   Cores cores;
-  std::atomic<int> busy = 0;  // requests in flight
+  Statistics statistics;
+  const int threads;
+  std::atomic<int> busy = 0;         // requests in flight
+  std::atomic<int> connections = 0;  // sessions
 };
+
+// Bytes of this process that are in memory.
+std::uint64_t resident_memory() {
+  std::uint64_t total = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+StatisticsReply read_statistics(Shared& shared) {
+  StatisticsReply reply;
+  reply.pid = static_cast<std::uint32_t>(::getpid());
+  reply.threads = static_cast<std::uint32_t>(shared.threads);
+  reply.engines = shared.engine->libraries();
+  reply.memory = resident_memory();
+  reply.connections = static_cast<std::uint32_t>(shared.connections);
+  reply.queue = static_cast<std::uint32_t>(std::max(0, shared.busy - 1));  // but for the one that asks
+  shared.statistics.report(shared.models.list(), reply);
+  return reply;
+}
 
 // What the reader of a connection has ready for the thread that answers: a request to be answered whole, or a portion of one
 // whose items the reader has decoded.
 struct Work {
   std::optional<Message> request = {};
   ModelHash model = {};
+  EngineChoice engine = EngineChoice::automatic;
   std::size_t items = 0;  // of the whole request
+  std::chrono::steady_clock::time_point arrival = {};
   Portion portion = {};
   std::optional<Failure> failure = {};  // of the whole request
   bool last = true;                     // of its request: then the reply is due
@@ -131,11 +158,13 @@ class Connection {
     auto* request = std::get_if<InferRequest>(&message);
     if (!request) return queue_.put({.request = std::move(message)});
     const bool single = request->items.size() == 1;
+    const auto arrival = std::chrono::steady_clock::now();
     // Held back by one, so that the last one is known as such.
     std::optional<Portion> held;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
-      Work work{.model = request->model, .items = request->items.size(), .portion = std::move(portion), .last = last};
+      Work work{.model = request->model, .engine = request->engine, .items = request->items.size(), .arrival = arrival,
+                .portion = std::move(portion), .last = last};
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
@@ -206,8 +235,12 @@ class Connection {
       return;
     }
     if (!inference_) inference_.emplace(work.items);
-    inference_->run(work.portion, *model, shared_.cores);
-    if (work.last) reply_ = inference_->finish();
+    inference_->run(work.portion, *model, work.engine, shared_.cores);
+    if (!work.last) return;
+    InferReply reply = inference_->finish();
+    const std::chrono::duration<float, std::micro> taken = std::chrono::steady_clock::now() - work.arrival;
+    shared_.statistics.record(work.model, reply, work.items, taken.count());
+    reply_ = std::move(reply);
   }
 
   Message answer_whole(const Message& request) {
@@ -216,6 +249,11 @@ class Connection {
       return Done{};
     }
     if (auto* inspect = std::get_if<InspectModel>(&request)) return shared_.engine->inspect(*inspect);
+    if (std::holds_alternative<ReadStatistics>(request)) return read_statistics(shared_);
+    if (std::holds_alternative<ResetStatistics>(request)) {
+      shared_.statistics.reset();
+      return Done{};
+    }
     return Failure{Fault::protocol, -1, "imagecalc-runner does not answer this request while serving", {}};
   }
 
@@ -229,6 +267,7 @@ class Connection {
 };
 
 void run_connection(int fd, Shared& shared) {
+  ++shared.connections;
   try {
     Connection(fd, shared).converse();
   } catch (const Error& error) {
@@ -239,6 +278,7 @@ void run_connection(int fd, Shared& shared) {
     log_line(std::string("closing a connection: ") + error.what());
   }
   ::close(fd);
+  --shared.connections;
 }
 
 // A listening socket that only this user can reach.

@@ -6,7 +6,6 @@
 #include <string>
 #include <thread>
 
-#include "runner/engine/engine.h"
 
 namespace imagecalc {
 
@@ -15,7 +14,6 @@ struct ServeOptions {
   int lifeline = -1;  // the read end of a pipe: its end of file says that the supervisor has gone
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::size_t cache_bytes = std::size_t{2} << 30;
-  EngineChoice engine = EngineChoice::automatic;
 };
 
 // Serves until the lifeline ends or stop_fd becomes readable; requests in flight then have a second to finish.

@@ -63,9 +63,11 @@ void add_messages(const Folder& folder) {
       Hello{},
       Done{},
       Failure{Fault::wrong_format, 17, "the value is of another format", "Cast it."},
-      InferRequest{{}, format, {}, 1 << 20, {{InferItem::Kind::value, bytes}, {InferItem::Kind::picture, {}}}},
-      InferRequest{{}, rgb, {}, 0, {}},
-      InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f, {{Fault::bad_picture, 1, "damaged", "Replace it."}}},
+      InferRequest{{}, format, {}, 1 << 20, EngineChoice::openvino,
+                   {{InferItem::Kind::value, bytes}, {InferItem::Kind::picture, {}}}},
+      InferRequest{{}, rgb, {}, 0, {}, {}},
+      InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f, {{Fault::bad_picture, 1, "damaged", "Replace it."}},
+                 {EngineChoice::libtorch}},
       NeedModel{},
       LoadModel{{}, bytes},
       InspectModel{bytes, {{24, 24}, {82, 1}}},
@@ -78,7 +80,10 @@ void add_messages(const Folder& folder) {
       Train{format, 20, 7, std::nullopt},
       Train{rgb, 20, 7, bytes},
       Progress{3, 20, 0.75f},
-      TrainReply{0.91f, 0.3f, 12.0f, {}, bytes}};
+      TrainReply{0.91f, 0.3f, 12.0f, {}, bytes},
+      ReadStatistics{},
+      ResetStatistics{},
+      StatisticsReply{.engines = {EngineChoice::libtorch}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}}};
   for (std::size_t n = 0; n < messages.size(); ++n) folder.add("message-" + std::to_string(n), encode_frame(messages[n]));
 }
 

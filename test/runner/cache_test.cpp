@@ -23,6 +23,7 @@ class CountingEngine : public Engine {
     return std::make_shared<Nothing>();
   }
   InspectReply inspect(const InspectModel&) override { return {}; }
+  std::vector<EngineChoice> libraries() const override { return {}; }
 
   std::atomic<int> loads = 0;
   std::chrono::milliseconds delay{0};

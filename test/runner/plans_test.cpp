@@ -18,12 +18,6 @@ namespace {
 
 constexpr std::size_t kPictures = 5;
 
-#ifdef IMAGECALC_HAS_OPENVINO
-constexpr bool kHasOpenVino = true;
-#else
-constexpr bool kHasOpenVino = false;
-#endif
-
 // Photographs spread over the folder, or drawn pictures.
 std::vector<Blob> picture_files() {
   std::vector<std::filesystem::path> paths;
@@ -183,15 +177,15 @@ TEST(Engines, ABranchOnPicturesIsNotSpecialised) {
 TEST(Engines, OneCanBeForced) {
   const Coded coded(kSmall);
   for (EngineChoice asked : {EngineChoice::libtorch, EngineChoice::openvino}) {
-    auto model = make_engine({asked, 2})->load(test::exported_model("mobilenet_v3_small-script"));
-    auto description = settle(*model, coded.tensors, 1, coded.size, EngineChoice::automatic);
+    auto model = make_engine(2)->load(test::exported_model("mobilenet_v3_small-script"));
+    auto description = settle(*model, coded.tensors, 1, coded.size, asked);
     EXPECT_EQ(description.choices.at(0).chosen.engine, kHasOpenVino ? asked : EngineChoice::libtorch);
   }
 }
 
 TEST(Engines, ConcurrentCallersGetTheirOwnScores) {
   const Coded coded(kSmall);
-  auto model = make_engine({EngineChoice::automatic, 2})->load(test::exported_model("mobilenet_v3_small-script"));
+  auto model = make_engine(2)->load(test::exported_model("mobilenet_v3_small-script"));
   const std::size_t floats = coded.tensors.size() / kPictures;
   std::vector<Scores> expected;
   for (std::size_t i = 0; i < kPictures; ++i) {
@@ -213,13 +207,6 @@ TEST(Engines, ConcurrentCallersGetTheirOwnScores) {
   }
   callers.clear();
   EXPECT_EQ(wrong, 0);
-}
-
-TEST(EngineChoice, HasNames) {
-  for (EngineChoice choice : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
-    EXPECT_EQ(parse_engine_choice(to_string(choice)), choice);
-  }
-  EXPECT_EQ(parse_engine_choice("tensorflow"), std::nullopt);
 }
 
 }  // namespace

@@ -92,6 +92,36 @@ TEST_F(Serving, AsksForAModelOnceAndKeepsItForAll) {
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(again[i], reply.scores[i], 1e-4) << "a faster plan may round differently";
 }
 
+TEST_F(Serving, SaysWhatItHasServed) {
+  Blob model = exported_model("trace");
+  InferRequest request = request_for(model, "1x1/b32/k3/q50@256");
+  request.items = {{InferItem::Kind::picture, jpeg_file()}, {InferItem::Kind::picture, Blob(3, 0)}};
+  request.engine = EngineChoice::libtorch;
+  Conversation conversation = connected_with(model);
+  EXPECT_TRUE(std::holds_alternative<Done>(conversation.ask(ResetStatistics{})));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(scores_of(conversation, request).engines, std::vector{EngineChoice::libtorch});
+
+  auto statistics = std::get<StatisticsReply>(conversation.ask(ReadStatistics{}));
+  EXPECT_EQ(statistics.engines.at(0), EngineChoice::libtorch);
+  EXPECT_EQ(statistics.threads, 2u);
+  EXPECT_EQ(statistics.queue, 0u);
+  EXPECT_GE(statistics.connections, 1u);
+  EXPECT_GT(statistics.memory, 10u << 20);
+  EXPECT_GE(statistics.uptime_us, statistics.since_reset_us);
+  EXPECT_EQ(statistics.served.requests, 3u);
+  ASSERT_FALSE(statistics.models.empty());
+  const ModelStatistics& used_last = statistics.models[0];
+  EXPECT_EQ(used_last.model, request.model);
+  EXPECT_EQ(used_last.bytes, model.size());
+  EXPECT_EQ(used_last.served.images, 6u);
+  EXPECT_EQ(used_last.served.failures, 3u);
+  EXPECT_GT(used_last.served.model_us, 0);
+  EXPECT_GE(used_last.served.request.p99_us, used_last.served.request.p50_us);
+  ASSERT_FALSE(used_last.plans.empty());
+  EXPECT_EQ(used_last.plans[0].size.height, 24u);
+  EXPECT_EQ(used_last.plans[0].asked, EngineChoice::libtorch);
+}
+
 TEST_F(Serving, AValueAndItsPictureScoreTheSame) {
   Blob model = exported_model("script"), file = jpeg_file();
   Conversation conversation = connected_with(model);

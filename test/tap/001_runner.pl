@@ -154,6 +154,19 @@ $node->reload;
 ok(is_replaced($runners[0]), 'a new number of threads is taken up at reload');
 is($session->query_safe($classify), $label, 'sessions do not notice');
 
+# Without room for two models, one stays.
+$session->query_safe("SELECT ic_import_model('other', '" . (script_model() =~ s/script/trace/r) . "', input => 'rgb\@32')");
+my $use_both = "$classify; SELECT count(ic_infer('other', jpeg)) FROM pictures";
+my $held = q{SELECT string_agg(name, ' ' ORDER BY name) FROM ic_stat_models};
+$session->query_safe($use_both);
+is($session->query_safe($held), 'cnn other slow', 'two models are held, one of them by two names');
+@runners = runners($node, 'serve');
+$session->query_safe('ALTER SYSTEM SET imagecalc.model_cache = 0');
+$node->reload;
+ok(is_replaced($runners[0]), 'a smaller cache is taken up at reload');
+$session->query_safe($use_both);
+is($session->query_safe($held), 'other', 'then only the last model is held');
+
 # ---- ends with its supervisor
 
 @runners = runners($node, 'serve');

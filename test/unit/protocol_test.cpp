@@ -31,7 +31,7 @@ ModelHash some_hash() {
 
 // One of every kind, filled, and the odd ones: empty lists, absent optionals.
 std::vector<Message> all_messages() {
-  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, {}};
+  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, EngineChoice::openvino, {}};
   infer.items = {
       {InferItem::Kind::value, {1, 2, 3}}, {InferItem::Kind::picture, {}}, {InferItem::Kind::picture, Blob(300, 0xFF)}};
   TrainSetup setup{.model = Blob(50, 9),
@@ -49,8 +49,13 @@ std::vector<Message> all_messages() {
           Failure{Fault::wrong_format, 17, "the value is of another format", "Cast it."},
           Failure{},
           infer,
-          InferRequest{some_hash(), rgb_input(), {}, 0, {}},
-          InferReply{2, {0.5f, -1.0f, 3.25f, 1e30f}, 12.5f, 99.0f, {{Fault::bad_picture, 1, "damaged", "Replace it."}}},
+          InferRequest{some_hash(), rgb_input(), {}, 0, {}, {}},
+          InferReply{2,
+                     {0.5f, -1.0f, 3.25f, 1e30f},
+                     12.5f,
+                     99.0f,
+                     {{Fault::bad_picture, 1, "damaged", "Replace it."}},
+                     {EngineChoice::openvino, EngineChoice::libtorch}},
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
           InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}},
@@ -63,7 +68,22 @@ std::vector<Message> all_messages() {
           Train{format_input(), 20, 7, std::nullopt},
           Train{rgb_input(), 20, 7, Blob(100, 8)},
           Progress{3, 20, 0.75f},
-          TrainReply{0.91f, 0.3f, 12.0f, some_normalisation(), Blob(40, 2)}};
+          TrainReply{0.91f, 0.3f, 12.0f, some_normalisation(), Blob(40, 2)},
+          ReadStatistics{},
+          ResetStatistics{},
+          StatisticsReply{.pid = 77,
+                          .threads = 2,
+                          .engines = {EngineChoice::libtorch, EngineChoice::openvino},
+                          .uptime_us = 1 << 30,
+                          .since_reset_us = 5,
+                          .memory = 1u << 31,
+                          .connections = 3,
+                          .queue = 1,
+                          .served = {7, 90, 1, 12.5, 99, {1, 2, 3}},
+                          .models = {{some_hash(), 4000, {}, {}},
+                                     {{}, 1, {1, 2, 3, 4, 5, {6, 7, 8}},
+                                      {{{24, 32}, 8, EngineChoice::automatic, EngineChoice::openvino, "openvino", 119.0f, true,
+                                        true, "too slow"}}}}}};
 }
 
 Message decode_frame(const Blob& frame) {

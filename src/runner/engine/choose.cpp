@@ -38,11 +38,14 @@ Scores Choice::run(const float* batch, std::size_t images, int threads) {
   if (!settled_ && (!first || asked_ != EngineChoice::automatic)) {
     if (std::unique_lock lock(trying_, std::try_to_lock); lock) try_plans(threads);
   }
-  std::shared_ptr<Plan> plan = best();
+  EngineChoice engine;
+  std::shared_ptr<Plan> plan = best(engine);
   if (plan == plain_) return plain_->run(batch, images, threads);
   std::string failure;
   try {
-    return plan->run(batch, images, threads);
+    Scores scores = plan->run(batch, images, threads);
+    scores.engine = engine;
+    return scores;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -127,8 +130,9 @@ float Choice::best_us() const {
   return chosen_.us;
 }
 
-std::shared_ptr<Plan> Choice::best() const {
+std::shared_ptr<Plan> Choice::best(EngineChoice& engine) const {
   std::lock_guard lock(mutex_);
+  engine = chosen_.engine;
   return best_;
 }
 

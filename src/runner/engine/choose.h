@@ -39,7 +39,7 @@ class Choice {
   void try_plan(const Recipe& recipe);
   bool is_better(const PlanReport& report) const;
   void settle_for_plain(const std::string& why);
-  std::shared_ptr<Plan> best() const;
+  std::shared_ptr<Plan> best(EngineChoice& engine) const;
   float best_us() const;
 
   const TensorSize size_;

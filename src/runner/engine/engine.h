@@ -3,10 +3,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "codec/tensor.h"
@@ -17,14 +15,8 @@ namespace imagecalc {
 struct Scores {
   std::uint32_t outputs = 0;  // a row's length
   std::vector<float> values;  // [images][outputs]
+  EngineChoice engine = EngineChoice::libtorch;  // that computed them
 };
-
-// Which library computes. automatic: whichever is the fastest.
-enum class EngineChoice : std::uint8_t { automatic, libtorch, openvino };
-
-std::string_view to_string(EngineChoice choice);
-// Nothing where no engine has that name.
-std::optional<EngineChoice> parse_engine_choice(std::string_view text);
 
 // A way to run a model: what it costs, or why it is not taken.
 struct PlanReport {
@@ -71,14 +63,13 @@ class Engine {
 
   // What a model takes and whether it can be trained.
   virtual InspectReply inspect(const InspectModel& request) = 0;
-};
 
-struct EngineOptions {
-  EngineChoice choice = EngineChoice::automatic;  // for calls that leave it to the engine
-  int threads = 1;                                // how many all calls together may use
+  // The libraries that it computes with.
+  virtual std::vector<EngineChoice> libraries() const = 0;
 };
 
 // LibTorch on the CPU, warm: the first model does not pay for the library's start. And OpenVINO, where it was built in.
-std::unique_ptr<Engine> make_engine(const EngineOptions& options = {});
+// threads: how many all calls together may use.
+std::unique_ptr<Engine> make_engine(int threads = 1);
 
 }  // namespace imagecalc

@@ -168,6 +168,8 @@ std::shared_ptr<Plan> make_plan(const torch::jit::Module& frozen, TensorSize siz
 
 }  // namespace
 
+const bool kHasOpenVino = true;
+
 Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads) {
   auto made = std::make_shared<SharedPlans<std::pair<TensorSize, bool>>>();
   return {EngineChoice::openvino, "openvino", [=](TensorSize size, std::size_t batch) {

@@ -8,6 +8,8 @@
 
 namespace imagecalc {
 
+extern const bool kHasOpenVino;  // whether it was built in
+
 // threads: how many all calls together may use. Loads what OpenVINO needs, once for the process.
 Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads);
 

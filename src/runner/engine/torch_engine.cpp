@@ -22,16 +22,14 @@ Choices choices_of(std::span<const std::uint8_t> bytes, int threads) {
 
 class TorchModel : public Model {
  public:
-  TorchModel(std::span<const std::uint8_t> bytes, const EngineOptions& options)
-      : fallback_(options.choice), choices_(choices_of(bytes, options.threads)) {}
+  TorchModel(std::span<const std::uint8_t> bytes, int threads) : choices_(choices_of(bytes, threads)) {}
 
   Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) override {
-    return choices_.run(batch, images, size, threads, asked == EngineChoice::automatic ? fallback_ : asked);
+    return choices_.run(batch, images, size, threads, asked);
   }
   ModelDescription describe() const override { return choices_.describe(); }
 
  private:
-  const EngineChoice fallback_;
   Choices choices_;
 };
 
@@ -83,13 +81,13 @@ bool statistics_move(torch::jit::Module& module, TensorShape shape) {
 class TorchEngine : public Engine {
  public:
   // LibTorch and oneDNN set themselves up at their first convolution.
-  explicit TorchEngine(const EngineOptions& options) : options_(options) {
+  explicit TorchEngine(int threads) : threads_(threads) {
     c10::InferenceMode no_gradients;
     at::conv2d(at::zeros({1, 3, 16, 16}), at::zeros({8, 3, 3, 3}));
   }
 
   std::shared_ptr<Model> load(std::span<const std::uint8_t> bytes) override {
-    return std::make_shared<TorchModel>(bytes, options_);
+    return std::make_shared<TorchModel>(bytes, threads_);
   }
 
   InspectReply inspect(const InspectModel& request) override {
@@ -105,12 +103,18 @@ class TorchEngine : public Engine {
     return reply;
   }
 
+  std::vector<EngineChoice> libraries() const override {
+    std::vector<EngineChoice> libraries{EngineChoice::libtorch};
+    if (kHasOpenVino) libraries.push_back(EngineChoice::openvino);
+    return libraries;
+  }
+
  private:
-  const EngineOptions options_;
+  const int threads_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const EngineOptions& options) { return std::make_unique<TorchEngine>(options); }
+std::unique_ptr<Engine> make_engine(int threads) { return std::make_unique<TorchEngine>(threads); }
 
 }  // namespace imagecalc
