@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Write a classifier as TorchScript, with the weights it starts from.
+"""Write a classifier as TorchScript or ONNX, with the weights it starts from.
 
 The small network reads tensors of any size from 8x8 on: three of its four convolutions halve the picture, and the last
 feature maps are averaged whatever their size. The linear one reads 24x24 and refuses all else. The torchvision networks start
@@ -62,12 +62,18 @@ def as_torchscript(net: nn.Module, form: str) -> torch.jit.ScriptModule:
     return torch.jit.freeze(torch.jit.script(net))
 
 
+def save_onnx(net: nn.Module, out: str) -> None:
+    axes = {"image": {0: "images", 2: "height", 3: "width"}, "scores": {0: "images"}}
+    torch.onnx.export(net.eval(), torch.zeros(2, 3, 64, 64), out, opset_version=14, input_names=["image"],
+                      output_names=["scores"], dynamic_axes=axes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", metavar="OUT.pt")
+    parser.add_argument("out", metavar="OUT")
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--net", choices=("small-cnn", "linear", *TORCHVISION_NETS), default="small-cnn")
-    parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen"), default="script")
+    parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen", "onnx"), default="script")
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -79,7 +85,10 @@ def main() -> None:
     net = own[options.net](options.classes) if options.net in own else torchvision_net(options.net, options.classes)
     if options.calibrate:
         calibrate(net)
-    as_torchscript(net, options.form).save(options.out)
+    if options.form == "onnx":
+        save_onnx(net, options.out)
+    else:
+        as_torchscript(net, options.form).save(options.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,357 @@
+"""Measures inference in SQL beside a bare loop of the same engine and beside Python; bench/infer.sh prepares and calls it.
+
+Expects a server (PGHOST and the like) with the table images (id, jpeg), and in the folder of models NET.pt and NET.onnx.
+"""
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+NETS = ("mobilenet_v3_small", "shufflenet_v2_x1_0", "efficientnet_b3", "resnet50")
+FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
+RGB_EDGE = 256
+REPEATS = 3
+JPEG_BATCH = 32
+WARM_BATCHES = 10  # the runner tries a plan a call: as many as it has, and some
+HERE = pathlib.Path(__file__).parent
+BEGIN = time.monotonic()
+
+
+def say(text):
+    elapsed = int(time.monotonic() - BEGIN)
+    print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
+
+
+def psql(script):
+    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], input=script, text=True, capture_output=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}in:\n{script}")
+    return done.stdout
+
+
+class Helper:
+    """A process that answers each line with a line, and stays warm in between."""
+
+    def __init__(self, *command):
+        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")  # as the runner has it
+        self.command = [str(word) for word in command]
+        self.process = subprocess.Popen(self.command, env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        answer = self.process.stdout.readline().split(maxsplit=2)
+        if not answer:
+            sys.exit(f"{' '.join(self.command)}: no answer")
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# ---- what is measured
+
+@dataclasses.dataclass
+class Cell:
+    """One line of the table. The others of its kind that it is compared with are named by jpeg and bare."""
+    name: str
+    batch: str
+    jpeg: tuple = None
+    bare: tuple = None
+    rates: list = dataclasses.field(default_factory=list)
+    shares: dict = None
+    note: str = ""
+
+    @property
+    def key(self):
+        return self.name, self.batch
+
+    @property
+    def rate(self):
+        return statistics.median(self.rates)
+
+    def explain(self, seconds):
+        pass
+
+
+class Table:
+    """Rows of pictures, the same ones again and again: as many as were asked for."""
+
+    def __init__(self, name, column_type):
+        self.name = name
+        psql(f"CREATE TABLE {name} (id bigint PRIMARY KEY, image {column_type});"
+             f"INSERT INTO {name} SELECT row_number() OVER (ORDER BY id), jpeg FROM images;")
+        self.pictures = self.rows = int(psql(f"SELECT count(*) FROM {name}"))
+        self.tidy()
+
+    def tidy(self):
+        psql(f"VACUUM (FREEZE, ANALYZE) {self.name}")
+
+    def grow(self, rows):
+        if rows <= self.rows:
+            return
+        psql(f"INSERT INTO {self.name} SELECT i, p.image FROM generate_series({self.rows + 1}, {rows}) AS i"
+             f" JOIN {self.name} AS p ON p.id = (i - 1) % {self.pictures} + 1 ORDER BY i")
+        self.rows = rows
+        self.tidy()
+
+
+@dataclasses.dataclass
+class SqlCell(Cell):
+    table: Table = None
+    model: str = ""
+    batch_size: int = 0  # 0: row by row
+    rows: int = 0        # that take about as long as a repeat
+
+    def statement(self, rows):
+        return f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name} WHERE id <= {rows}"
+
+    def settings(self):
+        return (f"LOAD 'imagecalc'; SET imagecalc.enable_batch_infer = {'on' if self.batch_size else 'off'};"
+                f"SET imagecalc.batch_size = {self.batch_size or 1};\n")
+
+    def time(self, rows):
+        self.table.grow(rows)
+        answer = psql(f"{self.settings()}\\timing on\n{self.statement(rows)};\n")
+        return float(re.search(r"Time: ([\d.]+) ms", answer)[1]) / 1000
+
+    # Whole batches: a smaller one at the end would have the runner look for a plan for its size.
+    def whole_batches(self, rows):
+        size = max(self.batch_size, 1)
+        return max(1, round(rows / size)) * size
+
+    # First the runner finds its plan; then as many rows as make a rate that another run confirms.
+    def calibrate(self, seconds):
+        rows = self.whole_batches(0)
+        self.time(WARM_BATCHES * rows)
+        target, rate, limit = min(seconds, 2), 0, time.monotonic() + 30
+        while True:
+            elapsed = self.time(rows)
+            last, rate = rate, rows / elapsed
+            if elapsed > target / 2 and (rate < 1.1 * last or time.monotonic() > limit):
+                break
+            rows = self.whole_batches(min(rate * target, 8 * rows))
+        self.rows = self.whole_batches(rate * seconds)
+
+    def measure(self, seconds):
+        if not self.rows:
+            self.calibrate(seconds)
+        self.rates.append(self.rows / self.time(self.rows))
+
+    def explain(self, seconds):
+        if not self.batch_size:
+            return
+        rows = self.whole_batches(self.rows / 3)
+        plan = psql(f"{self.settings()}EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(rows)}")
+        whole = json.loads(plan)[0]
+        node = find_node(whole["Plan"])
+        times = {part: node[f"{part.capitalize()} Time"] for part in ("fetch", "decode", "model", "wait")}
+        self.shares = {part: ms / whole["Execution Time"] for part, ms in times.items()}
+        work = times["fetch"] + times["decode"] + times["model"]
+        self.shares["cpu"] = (times["fetch"] + times["decode"]) / work
+
+
+def find_node(plan):
+    if plan.get("Custom Plan Provider") == "ImageInfer":
+        return plan
+    return next(filter(None, map(find_node, plan.get("Plans", []))), None)
+
+
+@dataclasses.dataclass
+class HelperCell(Cell):
+    helper: Helper = None
+    words: tuple = ()
+
+    def measure(self, seconds):
+        images, elapsed, *note = self.helper.ask(*self.words, seconds)
+        self.rates.append(int(images) / float(elapsed))
+        if note:
+            engine, plan = note[0].split(maxsplit=1)
+            self.note = engine if plan.strip() == engine else f"{engine}, {plan.strip()}"
+
+
+@dataclasses.dataclass
+class SessionsCell(Cell):
+    script: pathlib.Path = None
+    clients: int = 1
+
+    def run(self, seconds):
+        done = subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", str(self.clients), "-j", str(min(self.clients, 2)),
+                               "-T", str(max(1, round(seconds))), "-f", str(self.script)], text=True, capture_output=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        return float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
+
+    def measure(self, seconds):
+        if not self.rates:
+            self.run(1)
+        self.rates.append(self.run(seconds))
+
+
+# ---- the cells of a net
+
+class Net:
+    def __init__(self, name, options, tables, work):
+        self.name, self.options, self.tables = name, options, tables
+        self.file = pathlib.Path(options.models).resolve() / f"{name}.pt"
+        for edge in (*FORMATS, RGB_EDGE):
+            source = FORMATS.get(edge, f"rgb@{RGB_EDGE}")
+            labels = ",".join(f"class {i}" for i in range(options.classes))
+            psql(f"SELECT ic_import_model('{name}_{edge}', '{self.file}', labels => '{{{labels}}}', input => '{source}')")
+        self.script = work / f"{name}.sql"
+        self.script.write_text(f"\\set id random(1, {tables[24].pictures})\n"
+                               f"SELECT ic_infer('{name}_24', image) FROM {tables[24].name} WHERE id = :id;\n")
+        self.loop = Helper(options.loop, self.file, options.threads)
+        self.peers = {"torch": ("PyTorch, DataLoader", Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt")))}
+        if options.onnx_python:
+            command = self.peer_command(options.onnx_python, "onnxruntime", ".onnx")
+            self.peers["onnxruntime"] = ("ONNX Runtime, libjpeg-turbo", Helper(*command))
+        self.cells = [*self.sql_cells(), *self.session_cells(), *self.loop_cells(), *self.peer_cells()]
+
+    def peer_command(self, python, kind, suffix):
+        workers = max(1, os.cpu_count() - self.options.threads)
+        return (python, HERE / "infer_peers.py", kind, self.file.with_suffix(suffix), self.options.pictures, RGB_EDGE,
+                self.options.threads, workers)
+
+    def batches(self, edge):
+        if self.options.full or edge == 24:
+            return (1, 32, 128)
+        return (JPEG_BATCH,) if edge == RGB_EDGE else (128,)
+
+    def sql_cells(self):
+        for edge, table in self.tables.items():
+            what = f"SQL, icimage {edge}x{edge}" if edge in FORMATS else "SQL, JPEG"
+            for batch in self.batches(edge):
+                jpeg = batch if batch in self.batches(RGB_EDGE) else JPEG_BATCH
+                yield SqlCell(what, str(batch), ("SQL, JPEG", str(jpeg)), (bare_name(edge), str(batch)), table=table,
+                              model=f"{self.name}_{edge}", batch_size=batch)
+            yield SqlCell(what, "row by row", ("SQL, JPEG", "row by row"), (bare_name(edge), "1"), table=table,
+                          model=f"{self.name}_{edge}")
+
+    def session_cells(self):
+        for clients in (1, 16) if self.options.quick else (1, 2, 4, 8, 16):
+            yield SessionsCell(f"SQL, icimage 24x24, {clients} session{'s'[:clients > 1]}", "a row a query",
+                               ("SQL, JPEG", "row by row"), (bare_name(24), "128"), script=self.script, clients=clients)
+
+    def loop_cells(self):
+        for edge in self.tables:
+            for batch in sorted({1, *self.batches(edge)}):
+                yield HelperCell(bare_name(edge), str(batch), helper=self.loop, words=(edge, batch))
+
+    def peer_cells(self):
+        for name, helper in self.peers.values():
+            yield HelperCell(name, str(JPEG_BATCH), ("SQL, JPEG", str(JPEG_BATCH)), (bare_name(RGB_EDGE), str(JPEG_BATCH)),
+                             helper=helper, words=(JPEG_BATCH,))
+
+    def measure(self):
+        for repeat in range(1, REPEATS + 1):
+            for number, cell in enumerate(self.cells, 1):
+                cell.measure(self.options.seconds / REPEATS)
+                say(f"{self.name}, repeat {repeat} of {REPEATS}, {number} of {len(self.cells)}: {cell.name}, {cell.batch}:"
+                    f" {format_rate(cell.rates[-1])} images/s")
+        say(f"{self.name}: where the time goes")
+        for cell in self.cells:
+            cell.explain(self.options.seconds)
+
+    def close(self):
+        for edge in self.tables:
+            psql(f"SELECT ic_drop_model('{self.name}_{edge}')")
+        self.loop.close()
+        for _, helper in self.peers.values():
+            helper.close()
+
+
+def bare_name(edge):
+    return f"bare engine loop {edge}x{edge}"
+
+
+# ---- the report
+
+LEGEND = """\
+Images a second are medians of {repeats} repeats, taken in turns; spread is the greatest less the least of them. The two ratios
+are to SQL over JPEG on the same engine and to the engine's bare loop on tensors of the same size and batch (sessions: at batch
+128; row by row: at batch 1). JPEG is taken in batches of {jpeg_batch} where its cell of the same batch is missing. Fetch, decode,
+model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
+fetch and decode in the time of fetch, decode and model together."""
+
+HEAD = ("| what | batch | images/s | spread | / JPEG | / bare loop | fetch | decode | model | wait | fetch + decode of work |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+
+
+def format_rate(rate):
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def ratio(cell, cells, key):
+    return f"{cell.rate / cells[key].rate:.3g}" if key in cells and key != cell.key else "-"
+
+
+def row_of(cell, cells):
+    shares = [f"{cell.shares[part]:.1%}" if cell.shares else "-" for part in ("fetch", "decode", "model", "wait", "cpu")]
+    spread = (max(cell.rates) - min(cell.rates)) / cell.rate
+    batch = f"{cell.batch} ({cell.note})" if cell.note else cell.batch
+    columns = [cell.name, batch, format_rate(cell.rate), f"{spread:.0%}", ratio(cell, cells, cell.jpeg),
+               ratio(cell, cells, cell.bare), *shares]
+    return f"| {' | '.join(columns)} |"
+
+
+def table_of(net):
+    cells = {cell.key: cell for cell in net.cells}
+    return "\n".join([f"### {net.name}", "", *HEAD, *(row_of(cell, cells) for cell in net.cells), ""])
+
+
+def heading(options, tables):
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    server = psql("SHOW server_version").split()[0]
+    return (f"{datetime.date.today()}, {os.cpu_count()} cores, {cpu[1] if cpu else os.uname().machine}, PostgreSQL {server};"
+            f" {tables[24].pictures} pictures, {options.threads} engine thread{'s'[:options.threads > 1]},"
+            f" {options.seconds:g} s of work a cell.\n\n"
+            + LEGEND.format(repeats=REPEATS, jpeg_batch=JPEG_BATCH) + "\n")
+
+
+def parse_options():
+    parser = argparse.ArgumentParser()
+    for name in ("--loop", "--models", "--pictures"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--onnx-python")
+    parser.add_argument("--nets", nargs="+", required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_options()
+    psql("CREATE EXTENSION imagecalc")
+    psql("LOAD 'imagecalc';\n"
+         f"ALTER SYSTEM SET imagecalc.runner_threads = {options.threads};\nSELECT pg_reload_conf();")
+    say("converting the pictures")
+    tables = {edge: Table(f"values_{edge}", f"icimage('{form}')") for edge, form in FORMATS.items()}
+    tables[RGB_EDGE] = Table("jpegs", "bytea")
+    report = [heading(options, tables)]
+    print(report[0], flush=True)
+    for name in options.nets:
+        net = Net(name, options, tables, pathlib.Path(options.models))
+        net.measure()
+        net.close()
+        report.append(table_of(net))
+        print(report[-1], flush=True)
+    if options.out:
+        pathlib.Path(options.out).write_text("\n".join(report))
+    say("done")
+
+
+if __name__ == "__main__":
+    main()
