@@ -12,9 +12,11 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runner/engine/engine.h"
@@ -52,23 +54,23 @@ std::vector<float> draw_images(const Job& job) {
 }
 
 // The choice for the last size is the first of the list.
-ChoiceReport settle(Model& model, const std::vector<float>& images, const Job& job, int threads) {
+ChoiceReport settle(Model& model, const std::vector<float>& images, const Job& job, int threads, EngineChoice asked) {
   for (int call = 0; call < kMostCalls; ++call) {
-    model.run(images.data(), job.batch, {job.edge, job.edge}, threads);
+    model.run(images.data(), job.batch, {job.edge, job.edge}, threads, asked);
     ChoiceReport report = model.describe().choices.at(0);
     if (report.settled) return report;
   }
   throw std::runtime_error("the engine does not settle for a plan");
 }
 
-void run_job(Model& model, const Job& job, int threads) {
+void run_job(Model& model, const Job& job, int threads, EngineChoice asked) {
   const std::vector<float> images = draw_images(job);
-  const ChoiceReport report = settle(model, images, job, threads);
+  const ChoiceReport report = settle(model, images, job, threads, asked);
   const auto start = Clock::now();
   std::size_t count = 0;
   double elapsed = 0;
   do {
-    model.run(images.data(), job.batch, {job.edge, job.edge}, threads);
+    model.run(images.data(), job.batch, {job.edge, job.edge}, threads, asked);
     count += job.batch;
     elapsed = std::chrono::duration<double>(Clock::now() - start).count();
   } while (elapsed < job.seconds);
@@ -77,27 +79,34 @@ void run_job(Model& model, const Job& job, int threads) {
   std::fflush(stdout);
 }
 
-void run_jobs(const char* path, int threads, EngineChoice choice) {
-  const auto engine = make_engine({choice, threads});
+void run_jobs(const char* path, int threads, EngineChoice asked) {
+  const auto engine = make_engine(threads);
   const auto model = engine->load(read_file(path));
   for (Job job; std::cin >> job;) {
     if (job.edge < 1 || job.batch < 1) throw std::runtime_error("edges and batches start at 1");
-    run_job(*model, job, threads);
+    run_job(*model, job, threads, asked);
   }
+}
+
+std::optional<EngineChoice> parse_engine(std::string_view text) {
+  for (EngineChoice choice : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
+    if (text == to_string(choice)) return choice;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const int threads = argc > 2 ? std::atoi(argv[2]) : 0;
-  const auto choice = parse_engine_choice(argc > 3 ? argv[3] : "auto");
-  if (threads < 1 || argc > 4 || !choice) {
+  const auto asked = parse_engine(argc > 3 ? argv[3] : "auto");
+  if (threads < 1 || argc > 4 || !asked) {
     std::fputs("usage: imagecalc-bench-loop MODEL.pt THREADS [auto|libtorch|openvino]\n", stderr);
     return 2;
   }
   int status = 0;
   try {
-    run_jobs(argv[1], threads, *choice);
+    run_jobs(argv[1], threads, *asked);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     status = 1;

@@ -19,6 +19,7 @@ FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
 RGB_EDGE = 256
 REPEATS = 3
 JPEG_BATCH = 32
+PARTS = ("fetch", "transfer", "decode", "model", "wait")
 WARM_BATCHES = 10  # the runner tries a plan a call: as many as it has, and some
 HERE = pathlib.Path(__file__).parent
 BEGIN = time.monotonic()
@@ -153,10 +154,10 @@ class SqlCell(Cell):
         plan = psql(f"{self.settings()}EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(rows)}")
         whole = json.loads(plan)[0]
         node = find_node(whole["Plan"])
-        times = {part: node[f"{part.capitalize()} Time"] for part in ("fetch", "decode", "model", "wait")}
+        times = {part: node[f"{part.capitalize()} Time"] for part in PARTS}
         self.shares = {part: ms / whole["Execution Time"] for part, ms in times.items()}
-        work = times["fetch"] + times["decode"] + times["model"]
-        self.shares["cpu"] = (times["fetch"] + times["decode"]) / work
+        around = times["fetch"] + times["transfer"] + times["decode"]
+        self.shares["cpu"] = around / (around + times["model"])
 
 
 def find_node(plan):
@@ -209,7 +210,7 @@ class Net:
         self.script = work / f"{name}.sql"
         self.script.write_text(f"\\set id random(1, {tables[24].pictures})\n"
                                f"SELECT ic_infer('{name}_24', image) FROM {tables[24].name} WHERE id = :id;\n")
-        self.loop = Helper(options.loop, self.file, options.threads)
+        self.loop = Helper(options.loop, self.file, options.threads, options.engine)
         self.peers = {"torch": ("PyTorch, DataLoader", Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt")))}
         if options.onnx_python:
             command = self.peer_command(options.onnx_python, "onnxruntime", ".onnx")
@@ -278,12 +279,12 @@ def bare_name(edge):
 LEGEND = """\
 Images a second are medians of {repeats} repeats, taken in turns; spread is the greatest less the least of them. The two ratios
 are to SQL over JPEG on the same engine and to the engine's bare loop on tensors of the same size and batch (sessions: at batch
-128; row by row: at batch 1). JPEG is taken in batches of {jpeg_batch} where its cell of the same batch is missing. Fetch, decode,
-model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
-fetch and decode in the time of fetch, decode and model together."""
+128; row by row: at batch 1). JPEG is taken in batches of {jpeg_batch} where its cell of the same batch is missing. Fetch, transfer,
+decode, model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
+fetch, transfer and decode in the time of these and the model together."""
 
-HEAD = ("| what | batch | images/s | spread | / JPEG | / bare loop | fetch | decode | model | wait | fetch + decode of work |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+HEAD = ("| what | batch | images/s | spread | / JPEG | / bare loop | fetch | transfer | decode | model | wait | all but model |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 
 
 def format_rate(rate):
@@ -295,7 +296,7 @@ def ratio(cell, cells, key):
 
 
 def row_of(cell, cells):
-    shares = [f"{cell.shares[part]:.1%}" if cell.shares else "-" for part in ("fetch", "decode", "model", "wait", "cpu")]
+    shares = [f"{cell.shares[part]:.1%}" if cell.shares else "-" for part in (*PARTS, "cpu")]
     spread = (max(cell.rates) - min(cell.rates)) / cell.rate
     batch = f"{cell.batch} ({cell.note})" if cell.note else cell.batch
     columns = [cell.name, batch, format_rate(cell.rate), f"{spread:.0%}", ratio(cell, cells, cell.jpeg),
@@ -312,7 +313,7 @@ def heading(options, tables):
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     server = psql("SHOW server_version").split()[0]
     return (f"{datetime.date.today()}, {os.cpu_count()} cores, {cpu[1] if cpu else os.uname().machine}, PostgreSQL {server};"
-            f" {tables[24].pictures} pictures, {options.threads} engine thread{'s'[:options.threads > 1]},"
+            f" {tables[24].pictures} pictures, {options.threads} thread{'s'[:options.threads > 1]} of engine {options.engine},"
             f" {options.seconds:g} s of work a cell.\n\n"
             + LEGEND.format(repeats=REPEATS, jpeg_batch=JPEG_BATCH) + "\n")
 
@@ -326,6 +327,7 @@ def parse_options():
     parser.add_argument("--nets", nargs="+", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--engine", choices=("auto", "libtorch", "openvino"), required=True)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out")
@@ -336,7 +338,8 @@ def main():
     options = parse_options()
     psql("CREATE EXTENSION imagecalc")
     psql("LOAD 'imagecalc';\n"
-         f"ALTER SYSTEM SET imagecalc.runner_threads = {options.threads};\nSELECT pg_reload_conf();")
+         f"ALTER SYSTEM SET imagecalc.runner_threads = {options.threads};\n"
+         f"ALTER SYSTEM SET imagecalc.engine = {options.engine};\nSELECT pg_reload_conf();")
     say("converting the pictures")
     tables = {edge: Table(f"values_{edge}", f"icimage('{form}')") for edge, form in FORMATS.items()}
     tables[RGB_EDGE] = Table("jpegs", "bytea")

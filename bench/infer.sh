@@ -1,19 +1,20 @@
 #!/bin/bash
 # Measures inference: SQL over icimage and over JPEG, the engine's bare loop, and Python, in one run on a private server.
 #
-#   bench/infer.sh [--quick | --full] [--seconds N] [--nets NET,...] [--threads N] [--out FILE]
+#   bench/infer.sh [--quick | --full] [--seconds N] [--nets NET,...] [--threads N] [--engine NAME] [--out FILE]
 #
 # --seconds: of work for each cell of the table, shared by its three repeats (default 20, for 45 minutes at most).
 # --quick:   one net and 3 seconds a cell: a smoke run of two minutes whose figures mean little.
 # --full:    all batch sizes for all inputs, and 60 seconds a cell: hours.
 # --nets:    of mobilenet_v3_small, shufflenet_v2_x1_0, efficientnet_b3, resnet50 (default all).
 # --threads: of the engine, the same on all sides (default 1: on two cores the other one decodes).
+# --engine:  auto, libtorch or openvino: of SQL and of the bare loop (default auto, the faster one).
 # --out:     writes the tables there, too, as Markdown.
 #
 # The pictures are those in $IMAGECALC_DATA/weather (default ../shared/data), else drawn ones. ONNX Runtime and simplejpeg come
 # from PyPI into .deps; without them their line is missing. Leave the machine alone while it runs.
 set -euo pipefail
-seconds=20 threads=1 out= mode=
+seconds=20 threads=1 engine=auto out= mode=
 nets=mobilenet_v3_small,shufflenet_v2_x1_0,efficientnet_b3,resnet50
 while [ $# -gt 0 ]; do
   case $1 in
@@ -22,6 +23,7 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=${2:?--seconds needs a number}; shift 2 ;;
     --nets) nets=${2:?--nets needs names}; shift 2 ;;
     --threads) threads=${2:?--threads needs a number}; shift 2 ;;
+    --engine) engine=${2:?--engine needs a name}; shift 2 ;;
     --out) out=$(realpath -m "${2:?--out needs a file}"); shift 2 ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit ;;
     *) echo "unknown argument $1" >&2; exit 2 ;;
@@ -71,4 +73,4 @@ stage "start a private server" start_server
 stage "load the pictures" load_pictures
 /usr/bin/python3 bench/infer.py --loop build/bench/bench/imagecalc-bench-loop --models "$work/models" \
   --pictures "$work/pictures" --classes "$classes" "${onnx[@]}" --nets ${nets//,/ } --seconds "$seconds" \
-  --threads "$threads" $mode ${out:+--out "$out"}
+  --threads "$threads" --engine "$engine" $mode ${out:+--out "$out"}
