@@ -1,6 +1,7 @@
 // imagecalc-runner: the process that runs and trains models, apart from the database server.
 //
 //   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--engine auto|libtorch|openvino]
+//                    [--batch-wait MICROSECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
 // Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +29,7 @@ using namespace imagecalc;
 
 constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
-    "                        [--engine auto|libtorch|openvino]\n"
+    "                        [--engine auto|libtorch|openvino] [--batch-wait MICROSECONDS]\n"
     "       imagecalc-runner --train\n";
 
 enum class Mode { none, serve, train };
@@ -50,6 +52,14 @@ bool parse_engine(const char* text, EngineChoice& engine) {
   return parsed.has_value();
 }
 
+// At most a second: nobody wants to wait longer for company.
+bool parse_batch_wait(const char* text, std::chrono::microseconds& wait) {
+  int count = 0;
+  bool good = parse_number(text, 0, 1'000'000, count);
+  wait = std::chrono::microseconds(count);
+  return good;
+}
+
 bool parse_options(int argc, char** argv, Options& options) {
   static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},
                                     {"train", no_argument, nullptr, 't'},
@@ -58,6 +68,7 @@ bool parse_options(int argc, char** argv, Options& options) {
                                     {"threads", required_argument, nullptr, 'n'},
                                     {"cache-bytes", required_argument, nullptr, 'c'},
                                     {"engine", required_argument, nullptr, 'e'},
+                                    {"batch-wait", required_argument, nullptr, 'w'},
                                     {nullptr, 0, nullptr, 0}};
   ServeOptions& serve = options.serve;
   for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
@@ -70,6 +81,7 @@ bool parse_options(int argc, char** argv, Options& options) {
       case 'n': good = parse_number(optarg, 1, 1024, serve.threads); break;
       case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
       case 'e': good = parse_engine(optarg, serve.engine); break;
+      case 'w': good = parse_batch_wait(optarg, serve.batch_wait); break;
       default: good = false;
     }
     if (!good) return false;

@@ -19,6 +19,7 @@
 
 #include "runner/channel.h"
 #include "runner/inference.h"
+#include "runner/model_cache.h"
 
 namespace imagecalc {
 
@@ -33,11 +34,11 @@ struct Shared {
   Shared(const ServeOptions& options)
       : engine(make_engine({options.engine, options.threads})),
         models(*engine, options.cache_bytes),
-        cores(options.threads) {}
+        batcher(options.threads, options.batch_wait) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;
-  Cores cores;
+  Batcher batcher;
   std::atomic<int> busy = 0;  // requests in flight
 };
 
@@ -205,8 +206,8 @@ class Connection {
       reply_ = NeedModel{};
       return;
     }
-    if (!inference_) inference_.emplace(work.items);
-    inference_->run(work.portion, *model, shared_.cores);
+    if (!inference_) inference_.emplace(work.items, this);
+    inference_->run(work.portion, *model, shared_.batcher);
     if (work.last) reply_ = inference_->finish();
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <thread>
@@ -16,6 +17,7 @@ struct ServeOptions {
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::size_t cache_bytes = std::size_t{2} << 30;
   EngineChoice engine = EngineChoice::automatic;
+  std::chrono::microseconds batch_wait{0};  // how long a request may wait for those of other sessions
 };
 
 // Serves until the lifeline ends or stop_fd becomes readable; requests in flight then have a second to finish.
