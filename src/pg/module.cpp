@@ -18,6 +18,8 @@ int setting_max_pixels = 100'000'000;
 int setting_compression_level = kDefaultCompressionLevel;
 int setting_runner_threads = 0;
 int setting_model_cache = 2048;
+int setting_runner_idle_timeout = 0;
+int setting_batch_wait = 0;
 int setting_trainer_threads = 0;
 bool setting_enable_batch_infer = true;
 int setting_engine = static_cast<int>(EngineChoice::automatic);
@@ -59,6 +61,13 @@ void _PG_init(void) {
   DefineCustomIntVariable("imagecalc.model_cache", "Models that the serving runner keeps, by the size of their files.",
                           "Those used least recently go first; the last one stays.", &setting_model_cache, 2048, 0,
                           1024 * 1024, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.runner_idle_timeout",
+                          "How long the serving runner waits for requests until it ends; 0 is for ever.",
+                          "The next request starts another one.", &setting_runner_idle_timeout, 0, 0, 7 * 24 * 3600,
+                          PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.batch_wait", "Microseconds that a small request may wait for those of other sessions.",
+                          "They go through the model together. Only sessions that were busy a moment ago are waited for.",
+                          &setting_batch_wait, 0, 0, 1'000'000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
@@ -68,8 +77,8 @@ void _PG_init(void) {
                           "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
                           128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomEnumVariable("imagecalc.engine", "Which library runs the models.",
-                           "auto is whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models says "
-                           "why.",
+                           "auto is whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models "
+                           "says why.",
                            &setting_engine, static_cast<int>(EngineChoice::automatic), kEngines, PGC_USERSET, 0, nullptr,
                            nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");

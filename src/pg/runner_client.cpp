@@ -149,14 +149,22 @@ void ensure_connected() {
 
 void throw_failure(const Failure& failure) { throw Error(failure.fault, failure.message, failure.hint); }
 
-PendingReply::PendingReply(const Message& request) : place_(std::make_shared<Place>()) {
-  ensure_connected();
-  session.waiting.push_back(place_);
-  try {
-    session.channel.post(request);
-  } catch (...) {
-    drop_conversation();
-    throw;
+// A runner that is about to end takes no request any more: another one will.
+PendingReply::PendingReply(const Message& request) {
+  for (bool alone = session.waiting.empty();; alone = false) {
+    ensure_connected();
+    place_ = std::make_shared<Place>();
+    session.waiting.push_back(place_);
+    try {
+      session.channel.post(request);
+      return;
+    } catch (const Error& error) {
+      drop_conversation();
+      if (!alone || error.fault() != Fault::unavailable) throw;
+    } catch (...) {
+      drop_conversation();
+      throw;
+    }
   }
 }
 

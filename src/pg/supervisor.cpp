@@ -2,6 +2,7 @@
 // ends it when it ends itself. It has no database connection (one would block DROP DATABASE) and touches no shared memory.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,6 +47,8 @@ void wake(SIGNAL_ARGS) {
 struct RunnerSettings {
   int threads = setting_runner_threads;
   int model_cache = setting_model_cache;
+  int idle_timeout = setting_runner_idle_timeout;
+  int batch_wait = setting_batch_wait;
 
   bool operator==(const RunnerSettings&) const = default;
 };
@@ -60,7 +63,9 @@ class ServingRunner {
     constexpr std::int64_t kMegabyte = 1 << 20;
     pid_ = spawn_runner({"--serve", "--socket", kSocketPath, "--lifeline", "3", "--threads",
                          std::to_string(resolve_threads(settings_.threads)), "--cache-bytes",
-                         std::to_string(settings_.model_cache * kMegabyte)},
+                         std::to_string(settings_.model_cache * kMegabyte), "--idle-timeout",
+                         std::to_string(settings_.idle_timeout), "--batch-wait",
+                         std::to_string(settings_.batch_wait)},
                         {.in = -1, .out = -1, .lifeline = ends[0]});
     close(ends[0]);
   }
@@ -98,19 +103,21 @@ void sleep_until_woken(long timeout_ms) {
   }
 }
 
+enum class End { wanted, idle, death };
+
 // Watches one runner to its end, or until this process is to end or a setting changes.
-// Returns whether the runner died by itself.
-bool watch(ServingRunner& runner) {
+End watch(ServingRunner& runner) {
   while (!ShutdownRequestPending && !runner.is_outdated()) {
     int status;
     if (runner.has_died(&status)) {
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return End::idle;
       const std::string how = describe_exit(status);
       pg([&] { ereport(LOG, (errmsg("imagecalc-runner %s", how.c_str()))); });
-      return true;
+      return End::death;
     }
     sleep_until_woken(60'000);
   }
-  return false;
+  return End::wanted;
 }
 
 void supervise() {
@@ -118,7 +125,9 @@ void supervise() {
   int backoff_ms = kFirstBackoffMs;
   for (int deaths = 0; !ShutdownRequestPending && deaths < kQuickDeaths;) {
     ServingRunner runner;
-    if (!watch(runner)) continue;
+    const End end = watch(runner);
+    if (end == End::idle) return;  // the next session that needs a runner starts all anew
+    if (end == End::wanted) continue;
     if (runner.was_healthy()) {
       deaths = 0;
       backoff_ms = kFirstBackoffMs;

@@ -69,8 +69,8 @@ bool HangUp::requested() const noexcept {
   auto now = std::chrono::steady_clock::now();
   if (gone_ || now < next_look_.load()) return gone_;
   next_look_ = now + std::chrono::milliseconds(5);
-  pollfd state{.fd = fd_, .events = POLLRDHUP, .revents = 0};
-  if (::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL))) gone_ = true;
+  pollfd state{.fd = fd_, .events = 0, .revents = 0};
+  if (::poll(&state, 1, 0) > 0) gone_ = true;  // POLLHUP: not where only this side takes no more
   return gone_;
 }
 

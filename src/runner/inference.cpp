@@ -1,5 +1,6 @@
 #include "runner/inference.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <variant>
@@ -126,44 +127,45 @@ void decode_items(const InferRequest& request, const Interrupt& interrupt, const
   collector.flush();
 }
 
-void Inference::run(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
+void Inference::run(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher) {
   reply_.decode_us += portion.decode_us;
   reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());
   if (portion.items.empty()) return;
   try {
-    run_model(portion, model, engine, cores);
+    add_scores(portion.items, batcher.run({.model = model,
+                                           .tensors = portion.tensors.data(),
+                                           .images = portion.items.size(),
+                                           .size = portion.size,
+                                           .engine = engine,
+                                           .session = session_}));
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
     if (portion.items.size() == 1) {
       reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[0])));
     } else {
-      run_one_by_one(portion, model, engine, cores);
+      run_one_by_one(portion, model, engine, batcher);
     }
   }
 }
 
 // A model may refuse one of the images: the others are none the worse for it.
-void Inference::run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
+void Inference::run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher) {
   const std::size_t floats = std::size_t{3} * portion.size.height * portion.size.width;
   for (std::size_t i = 0; i < portion.items.size(); ++i) {
-    const auto begin = portion.tensors.begin() + static_cast<std::ptrdiff_t>(i * floats);
-    Portion one;
-    one.size = portion.size;
-    one.items = {portion.items[i]};
-    one.tensors.assign(begin, begin + static_cast<std::ptrdiff_t>(floats));
-    run(one, model, engine, cores);
+    const float* tensor = portion.tensors.data() + i * floats;
+    try {
+      const BatchRequest one{.model = model, .tensors = tensor, .images = 1, .size = portion.size, .engine = engine};
+      add_scores({&portion.items[i], 1}, batcher.run_alone(one));
+    } catch (const Error& error) {
+      if (error.fault() != Fault::bad_model) throw;
+      reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[i])));
+    }
   }
 }
 
-void Inference::run_model(const Portion& portion, Model& model, EngineChoice engine, Cores& cores) {
-  Cores::Turn turn(cores);
-  auto start = Clock::now();
-  Scores scores = model.run(portion.tensors.data(), portion.items.size(), portion.size, turn.threads(), engine);
-  reply_.model_us += Microseconds(Clock::now() - start).count();
-  add_scores(portion, scores);
-}
-
-void Inference::add_scores(const Portion& portion, const Scores& scores) {
+void Inference::add_scores(std::span<const std::uint32_t> items, const BatchAnswer& answer) {
+  const Scores& scores = *answer.scores;
+  reply_.model_us += answer.model_us;
   if (reply_.outputs == 0) {
     reply_.outputs = scores.outputs;
     reply_.scores.resize(items_ * scores.outputs);
@@ -174,9 +176,9 @@ void Inference::add_scores(const Portion& portion, const Scores& scores) {
   if (std::find(reply_.engines.begin(), reply_.engines.end(), scores.engine) == reply_.engines.end()) {
     reply_.engines.push_back(scores.engine);
   }
-  for (std::size_t i = 0; i < portion.items.size(); ++i) {
-    std::copy_n(scores.values.begin() + static_cast<std::ptrdiff_t>(i * scores.outputs), scores.outputs,
-                reply_.scores.begin() + static_cast<std::ptrdiff_t>(std::size_t{portion.items[i]} * scores.outputs));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    std::copy_n(scores.values.begin() + static_cast<std::ptrdiff_t>((answer.first + i) * scores.outputs), scores.outputs,
+                reply_.scores.begin() + static_cast<std::ptrdiff_t>(std::size_t{items[i]} * scores.outputs));
   }
 }
 

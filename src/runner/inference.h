@@ -2,45 +2,12 @@
 // is decoded while the model runs another.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
 #include <functional>
-#include <semaphore>
+#include <span>
 
-#include "runner/model_cache.h"
+#include "runner/batcher.h"
 
 namespace imagecalc {
-
-// Shares the machine's cores between the models that run at the same time.
-class Cores {
- public:
-  explicit Cores(int count) : count_(count), slots_(count) {}
-
-  // A place among those who may run; threads() says how many threads it may use.
-  class Turn {
-   public:
-    explicit Turn(Cores& cores) : cores_(cores) {
-      cores_.slots_.acquire();
-      threads_ = std::max(1, cores_.count_ / ++cores_.running_);
-    }
-    ~Turn() {
-      --cores_.running_;
-      cores_.slots_.release();
-    }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-    int threads() const { return threads_; }
-
-   private:
-    Cores& cores_;
-    int threads_;
-  };
-
- private:
-  const int count_;
-  std::counting_semaphore<> slots_;
-  std::atomic<int> running_ = 0;
-};
 
 // Decoded items of a request that go through the model at once: tensors of one size.
 struct Portion {
@@ -59,18 +26,18 @@ void decode_items(const InferRequest& request, const Interrupt& interrupt, const
 // The second half: the reply grows with each portion.
 class Inference {
  public:
-  explicit Inference(std::size_t items) : items_(items) {}
+  Inference(std::size_t items, const void* session) : items_(items), session_(session) {}
 
   // Where a model refuses a portion, it is asked for each item, and those that it refuses fail. Throws what concerns all.
-  void run(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
+  void run(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher);
   InferReply finish();
 
  private:
-  void run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
-  void run_model(const Portion& portion, Model& model, EngineChoice engine, Cores& cores);
-  void add_scores(const Portion& portion, const Scores& scores);
+  void run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher);
+  void add_scores(std::span<const std::uint32_t> items, const BatchAnswer& answer);
 
   const std::size_t items_;
+  const void* const session_;
   InferReply reply_;
 };
 

@@ -1,6 +1,7 @@
 // imagecalc-runner: the process that runs and trains models, apart from the database server.
 //
-//   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]
+//   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--batch-wait MICROSECONDS]
+//                    [--idle-timeout SECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
 // Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +29,10 @@ using namespace imagecalc;
 
 constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
+    "                        [--batch-wait MICROSECONDS] [--idle-timeout SECONDS]\n"
     "       imagecalc-runner --train\n";
+
+constexpr std::chrono::microseconds kMaxBatchWait{1'000'000};  // nobody wants to wait longer for company
 
 enum class Mode { none, serve, train };
 
@@ -43,6 +48,15 @@ bool parse_number(const char* text, T smallest, T largest, T& number) {
   return error == std::errc() && stop == end && number >= smallest && number <= largest;
 }
 
+// A number of Units, as std::chrono counts them.
+template <typename Units>
+bool parse_duration(const char* text, Units most, Units& duration) {
+  typename Units::rep count = 0;
+  const bool good = parse_number(text, typename Units::rep{0}, most.count(), count);
+  duration = Units(count);
+  return good;
+}
+
 bool parse_options(int argc, char** argv, Options& options) {
   static const option kOptions[] = {{"serve", no_argument, nullptr, 'v'},
                                     {"train", no_argument, nullptr, 't'},
@@ -50,6 +64,8 @@ bool parse_options(int argc, char** argv, Options& options) {
                                     {"lifeline", required_argument, nullptr, 'l'},
                                     {"threads", required_argument, nullptr, 'n'},
                                     {"cache-bytes", required_argument, nullptr, 'c'},
+                                    {"batch-wait", required_argument, nullptr, 'w'},
+                                    {"idle-timeout", required_argument, nullptr, 'i'},
                                     {nullptr, 0, nullptr, 0}};
   ServeOptions& serve = options.serve;
   for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
@@ -61,6 +77,8 @@ bool parse_options(int argc, char** argv, Options& options) {
       case 'l': good = parse_number(optarg, 0, 1 << 20, serve.lifeline); break;
       case 'n': good = parse_number(optarg, 1, 1024, serve.threads); break;
       case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
+      case 'w': good = parse_duration(optarg, kMaxBatchWait, serve.batch_wait); break;
+      case 'i': good = parse_duration(optarg, std::chrono::seconds::max(), serve.idle_timeout); break;
       default: good = false;
     }
     if (!good) return false;

@@ -14,12 +14,14 @@
 #include <fstream>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "runner/channel.h"
 #include "runner/inference.h"
+#include "runner/model_cache.h"
 #include "runner/statistics.h"
 
 namespace imagecalc {
@@ -30,21 +32,55 @@ namespace {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+using Clock = std::chrono::steady_clock;
+
+// The sockets of those who are connected.
+class Sessions {
+ public:
+  void add(int fd) {
+    std::lock_guard lock(mutex_);
+    sockets_.insert(fd);
+    if (closed_) ::shutdown(fd, SHUT_RD);
+  }
+  // Closes it.
+  void remove(int fd) {
+    std::lock_guard lock(mutex_);
+    sockets_.erase(fd);
+    ::close(fd);
+  }
+  std::size_t count() {
+    std::lock_guard lock(mutex_);
+    return sockets_.size();
+  }
+  // Takes no more requests: what has been sent can still be read, and then comes an end of file; sending fails at once.
+  void close_entrance() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    for (int fd : sockets_) ::shutdown(fd, SHUT_RD);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<int> sockets_;
+  bool closed_ = false;
+};
+
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
   Shared(const ServeOptions& options)
       : engine(make_engine(options.threads)),
         models(*engine, options.cache_bytes),
-        cores(options.threads),
+        batcher(options.threads, options.batch_wait),
         threads(options.threads) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;
-  Cores cores;
+  Batcher batcher;
   Statistics statistics;
   const int threads;
-  std::atomic<int> busy = 0;         // requests in flight
-  std::atomic<int> connections = 0;  // sessions
+  std::atomic<int> busy = 0;  // requests in flight
+  std::atomic<Clock::time_point> last_use = Clock::now();
+  Sessions sessions;
 };
 
 // Bytes of this process that are in memory.
@@ -60,7 +96,7 @@ StatisticsReply read_statistics(Shared& shared) {
   reply.threads = static_cast<std::uint32_t>(shared.threads);
   reply.engines = shared.engine->libraries();
   reply.memory = resident_memory();
-  reply.connections = static_cast<std::uint32_t>(shared.connections);
+  reply.connections = static_cast<std::uint32_t>(shared.sessions.count());
   reply.queue = static_cast<std::uint32_t>(std::max(0, shared.busy - 1));  // but for the one that asks
   shared.statistics.report(shared.models.list(), reply);
   return reply;
@@ -73,7 +109,7 @@ struct Work {
   ModelHash model = {};
   EngineChoice engine = EngineChoice::automatic;
   std::size_t items = 0;  // of the whole request
-  std::chrono::steady_clock::time_point arrival = {};
+  Clock::time_point arrival = {};
   Portion portion = {};
   std::optional<Failure> failure = {};  // of the whole request
   bool last = true;                     // of its request: then the reply is due
@@ -135,6 +171,7 @@ class Connection {
     try {
       while (auto request = channel_.receive()) {
         ++shared_.busy, ++unanswered_;
+        shared_.last_use = Clock::now();
         if (!read(std::move(*request))) break;
       }
     } catch (...) {
@@ -158,7 +195,7 @@ class Connection {
     auto* request = std::get_if<InferRequest>(&message);
     if (!request) return queue_.put({.request = std::move(message)});
     const bool single = request->items.size() == 1;
-    const auto arrival = std::chrono::steady_clock::now();
+    const auto arrival = Clock::now();
     // Held back by one, so that the last one is known as such.
     std::optional<Portion> held;
     bool open = true;
@@ -204,6 +241,7 @@ class Connection {
     if (!work.last) return true;
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();
+    shared_.last_use = Clock::now();
     --shared_.busy, --unanswered_;
     return true;
   }
@@ -234,11 +272,11 @@ class Connection {
       reply_ = NeedModel{};
       return;
     }
-    if (!inference_) inference_.emplace(work.items);
-    inference_->run(work.portion, *model, work.engine, shared_.cores);
+    if (!inference_) inference_.emplace(work.items, this);
+    inference_->run(work.portion, *model, work.engine, shared_.batcher);
     if (!work.last) return;
     InferReply reply = inference_->finish();
-    const std::chrono::duration<float, std::micro> taken = std::chrono::steady_clock::now() - work.arrival;
+    const std::chrono::duration<float, std::micro> taken = Clock::now() - work.arrival;
     shared_.statistics.record(work.model, reply, work.items, taken.count());
     reply_ = std::move(reply);
   }
@@ -267,7 +305,7 @@ class Connection {
 };
 
 void run_connection(int fd, Shared& shared) {
-  ++shared.connections;
+  shared.sessions.add(fd);
   try {
     Connection(fd, shared).converse();
   } catch (const Error& error) {
@@ -277,8 +315,7 @@ void run_connection(int fd, Shared& shared) {
   } catch (const std::exception& error) {
     log_line(std::string("closing a connection: ") + error.what());
   }
-  ::close(fd);
-  --shared.connections;
+  shared.sessions.remove(fd);
 }
 
 // A listening socket that only this user can reach.
@@ -326,13 +363,30 @@ void accept_one(int listener, Shared& shared) {
   }
 }
 
-void accept_until_stopped(int listener, int lifeline, int stop_fd, Shared& shared) {
-  pollfd states[] = {{listener, POLLIN, 0}, {lifeline, POLLIN, 0}, {stop_fd, POLLIN, 0}};
-  while (true) {
-    if (::poll(states, std::size(states), -1) < 0 && errno != EINTR) throw_system_error("could not wait for connections");
+// For poll: how long it is until the timeout, at the earliest; -1 where there is none.
+int ms_until_idle(const Shared& shared, std::chrono::seconds timeout) {
+  if (timeout.count() == 0) return -1;
+  const auto left = shared.last_use.load() + timeout - Clock::now();
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::clamp<std::int64_t>(shared.busy > 0 ? 1000 : ms, 0, 3'600'000));
+}
+
+void accept_until_stopped(int listener, const ServeOptions& options, int stop_fd, Shared& shared) {
+  pollfd states[] = {{listener, POLLIN, 0}, {options.lifeline, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+  for (int wait_ms; (wait_ms = ms_until_idle(shared, options.idle_timeout)) != 0;) {
+    if (::poll(states, std::size(states), wait_ms) < 0) {
+      if (errno != EINTR) throw_system_error("could not wait for connections");
+      continue;
+    }
     if (states[1].revents || states[2].revents) return;
     if (states[0].revents) accept_one(listener, shared);
   }
+}
+
+void finish_what_was_sent(Shared& shared) {
+  shared.sessions.close_entrance();
+  const auto deadline = Clock::now() + std::chrono::seconds(1);
+  while (shared.sessions.count() > 0 && Clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 }  // namespace
@@ -340,12 +394,9 @@ void accept_until_stopped(int listener, int lifeline, int stop_fd, Shared& share
 void serve(const ServeOptions& options, int stop_fd) {
   auto& shared = *new Shared(options);
   int listener = listen_at(options.socket_path);
-  accept_until_stopped(listener, options.lifeline, stop_fd, shared);
+  accept_until_stopped(listener, options, stop_fd, shared);
   ::close(listener);
-  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  while (shared.busy > 0 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  finish_what_was_sent(shared);
 }
 
 }  // namespace imagecalc

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <thread>
@@ -14,9 +15,12 @@ struct ServeOptions {
   int lifeline = -1;  // the read end of a pipe: its end of file says that the supervisor has gone
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::size_t cache_bytes = std::size_t{2} << 30;
+  std::chrono::microseconds batch_wait{0};  // how long a request may wait for those of other sessions
+  std::chrono::seconds idle_timeout{0};     // how long to wait for a request; 0: for ever
 };
 
-// Serves until the lifeline ends or stop_fd becomes readable; requests in flight then have a second to finish.
+// Serves until the lifeline ends, stop_fd becomes readable or no request comes for too long. Then sessions can send nothing
+// more, and what they have sent is answered: it has a second.
 void serve(const ServeOptions& options, int stop_fd);
 
 }  // namespace imagecalc

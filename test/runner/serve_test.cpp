@@ -290,6 +290,32 @@ TEST_F(Serving, SessionsAreServedTogether) {
   }
 }
 
+TEST_F(Serving, SingleImagesOfManySessionsGetTheirOwnScores) {
+  Blob model = exported_model("script");
+  InferRequest request = request_for(model, "1x1/b8/k4/q20@64");
+  Conversation reference_session = connected_with(model);
+  std::vector<std::vector<float>> reference;
+  for (unsigned s = 0; s < 8; ++s) {
+    Blob file = write_jpeg(test::drawn_picture(80, 60, 3, s), 90);
+    request.items.assign(1, {InferItem::Kind::value, value_of(file, request.input.format)});
+    reference.push_back(scores_of(reference_session, request).scores);
+  }
+  EXPECT_NE(reference[0], reference[1]);
+  std::vector<std::jthread> sessions;
+  for (unsigned s = 0; s < 8; ++s) {
+    sessions.emplace_back([&, s, request]() mutable {
+      Conversation conversation = runner_->connect();
+      Blob file = write_jpeg(test::drawn_picture(80, 60, 3, s), 90);
+      request.items.assign(1, {InferItem::Kind::value, value_of(file, request.input.format)});
+      for (int i = 0; i < 200; ++i) {
+        auto scores = scores_of(conversation, request).scores;
+        ASSERT_EQ(scores.size(), 4u);
+        for (std::size_t k = 0; k < 4; ++k) ASSERT_NEAR(scores[k], reference[s][k], 1e-4);
+      }
+    });
+  }
+}
+
 TEST(Server, EndsWithItsLifeline) {
   ServingRunner runner;
   Conversation conversation = runner.connect();
@@ -339,7 +365,8 @@ TEST(Server, AClientThatLeavesStopsItsWork) {
 TEST(Server, RefusesWrongArguments) {
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{IMAGECALC_RUNNER},
                                                     {IMAGECALC_RUNNER, "--serve", "--socket", "s"},
-                                                    {IMAGECALC_RUNNER, "--train", "--threads", "zero"}}) {
+                                                    {IMAGECALC_RUNNER, "--train", "--threads", "zero"},
+                                                    {IMAGECALC_RUNNER, "--train", "--batch-wait", "-1"}}) {
     test::Child child(arguments, [] { ::close(STDERR_FILENO); });
     auto status = child.wait(30s);
     ASSERT_TRUE(status.has_value());

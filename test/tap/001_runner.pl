@@ -167,6 +167,36 @@ ok(is_replaced($runners[0]), 'a smaller cache is taken up at reload');
 $session->query_safe($use_both);
 is($session->query_safe($held), 'other', 'then only the last model is held');
 
+# Sessions that ask at the same time, with and without time to meet.
+for my $wait (5000, 0)
+{
+  @runners = runners($node, 'serve');
+  $session->query_safe("ALTER SYSTEM SET imagecalc.batch_wait = $wait");
+  $node->reload;
+  ok(is_replaced($runners[0]), "batch_wait $wait is taken up at reload");
+  my @queries = map { start_query($node, 'postgres', $classify) } 1 .. 6;
+  is_deeply([ map { (finish_query($_))[0] } @queries ], [ ($label) x 6 ], 'sessions get their answers');
+}
+
+# An idle runner ends, and its supervisor with it; sessions notice nothing, whenever they ask.
+@runners = runners($node, 'serve');
+my $supervisor = parent_of($runners[0]);
+$session->query_safe('ALTER SYSTEM RESET imagecalc.model_cache');
+$session->query_safe("ALTER SYSTEM SET imagecalc.runner_idle_timeout = '1s'");
+$node->reload;
+ok(wait_until(sub { !is_alive($runners[0]) && !is_alive($supervisor) && !runners($node, 'serve') }), 'an idle runner ends');
+is($session->query_safe($held), '', 'looking at it starts none');
+is(scalar(runners($node, 'serve')), 0, 'indeed');
+for my $round (1 .. 6)
+{
+  is($session->query_safe($classify), $label, "idle $round: the next call works");
+  sleep 0.95 + 0.02 * $round;
+}
+$session->query_safe('ALTER SYSTEM RESET imagecalc.runner_idle_timeout');
+$node->reload;
+is($session->query_safe($classify), $label, 'without the setting it stays');
+ok(wait_until(sub { scalar(runners($node, 'serve')) == 1 }), 'one runner is up');
+
 # ---- ends with its supervisor
 
 @runners = runners($node, 'serve');

@@ -1,7 +1,10 @@
 #include "runner/engine/openvino_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -13,8 +16,9 @@ namespace imagecalc {
 
 namespace {
 
-constexpr std::int64_t kAnyBatch = -1;
-constexpr std::size_t kLargestPiece = 128;
+// What goes at once: a model is compiled for each of these numbers of images when it is first used. One that takes any number
+// would do with one compilation, but pays for every change with as much time as dozens of images take.
+constexpr std::array<std::size_t, 4> kPieces{128, 32, 8, 1};
 constexpr int kMaxStreams = 8;  // each keeps buffers of its own
 
 // It reads its libraries when it is first asked for, and keeps them.
@@ -38,13 +42,14 @@ ov::AnyMap settings(int threads) {
           ov::inference_num_threads(threads), ov::hint::enable_cpu_pinning(false)};
 }
 
-// How many of the images left go at once. A new batch size costs a tenth of a compilation and some megabytes, so there are
-// few: powers of two. More than three quarters of one is cheaper as a whole, with nothing in its last places; less is
-// cheaper in two pieces.
-std::size_t next_piece(std::size_t left, std::size_t largest) {
-  std::size_t piece = 2;
-  while (2 * piece <= largest && 4 * left > 6 * piece) piece *= 2;
-  return piece;
+// How many of the images left go at once, the last places of it empty where it is more. share: a thread's part of them all.
+// Three quarters of a large piece cost as much as it does in smaller ones; three single images as much as eight at once.
+std::size_t next_piece(std::size_t left, std::size_t share) {
+  for (std::size_t piece : kPieces) {
+    const bool filled = piece == 8 ? left >= 3 : 4 * left >= 3 * piece;
+    if (filled && piece <= std::max(share, std::size_t{8})) return piece;
+  }
+  return 1;
 }
 
 std::size_t outputs_of(const ov::CompiledModel& compiled) {
@@ -61,69 +66,86 @@ struct Lane {
   ov::InferRequest request;
   std::vector<float> padded;  // images, then zeros
   std::size_t first = 0, count = 0;
-  bool running = false;
 };
 
 class OpenVinoPlan : public Plan {
  public:
-  OpenVinoPlan(ov::CompiledModel compiled, TensorSize size, bool takes_batches)
-      : compiled_(std::move(compiled)),
+  using Compile = std::function<ov::CompiledModel(std::size_t piece)>;
+  // first: the piece that is compiled at once.
+  OpenVinoPlan(Compile compile, TensorSize size, std::size_t first)
+      : compile_(std::move(compile)),
         size_(size),
-        takes_batches_(takes_batches),
         image_floats_(std::size_t{3} * size.height * size.width),
-        outputs_(outputs_of(compiled_)) {}
+        outputs_(outputs_of(compiled(first).model)) {}
 
   Scores run(const float* batch, std::size_t images, int threads) override {
     const auto lanes_wanted = std::min(images, static_cast<std::size_t>(threads));
     const std::size_t share = (images + lanes_wanted - 1) / lanes_wanted;
     Scores scores{static_cast<std::uint32_t>(outputs_), std::vector<float>(images * outputs_)};
-    Lanes lanes(*this, lanes_wanted);
+    Lanes lanes(lanes_wanted);
     for (std::size_t first = 0, turn = 0; first < images; ++turn) {
-      Lane& lane = *lanes.all[turn % lanes_wanted];
-      finish(lane, scores);
-      const std::size_t piece = takes_batches_ ? next_piece(images - first, std::min(share, kLargestPiece)) : 1;
+      Lanes::Place& place = lanes.all[turn % lanes_wanted];
+      finish(place, scores);
+      const std::size_t piece = next_piece(images - first, share);
       const std::size_t count = std::min(piece, images - first);
-      start(lane, batch + first * image_floats_, first, count, piece);
+      place.owner = &compiled(piece);
+      place.lane = place.owner->take_lane();
+      start(*place.lane, batch + first * image_floats_, first, count, piece);
       first += count;
     }
-    for (auto& lane : lanes.all) finish(*lane, scores);
+    for (Lanes::Place& place : lanes.all) finish(place, scores);
     return scores;
   }
 
  private:
-  // Lanes on loan. Whatever happens, none runs on when they go back: they read the caller's memory.
-  struct Lanes {
-    Lanes(OpenVinoPlan& plan, std::size_t count) : owner(plan) {
-      while (all.size() < count) all.push_back(owner.take_lane());
+  // The model for one number of images, and the lanes that are free.
+  struct Compiled {
+    explicit Compiled(ov::CompiledModel compiled) : model(std::move(compiled)) {}
+
+    std::unique_ptr<Lane> take_lane() {
+      std::lock_guard lock(mutex);
+      if (free.empty()) return std::make_unique<Lane>(Lane{model.create_infer_request(), {}});
+      auto lane = std::move(free.back());
+      free.pop_back();
+      return lane;
     }
+    void give_back(std::unique_ptr<Lane> lane) {
+      std::lock_guard lock(mutex);
+      free.push_back(std::move(lane));
+    }
+
+    ov::CompiledModel model;
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Lane>> free;
+  };
+
+  // Lanes on loan. Whatever happens, none runs on when they go: they read the caller's memory.
+  struct Lanes {
+    struct Place {
+      Compiled* owner = nullptr;
+      std::unique_ptr<Lane> lane;
+    };
+    explicit Lanes(std::size_t count) : all(count) {}
     ~Lanes() {
-      for (auto& lane : all) owner.give_back(std::move(lane));
+      for (Place& place : all) {
+        if (!place.lane) continue;
+        try {  // an exception is on its way: this lane's own error is none of its business
+          place.lane->request.wait();
+        } catch (const std::exception&) {
+        }
+      }
     }
     Lanes(const Lanes&) = delete;
     Lanes& operator=(const Lanes&) = delete;
 
-    OpenVinoPlan& owner;
-    std::vector<std::unique_ptr<Lane>> all;
+    std::vector<Place> all;
   };
 
-  std::unique_ptr<Lane> take_lane() {
+  Compiled& compiled(std::size_t piece) {
     std::lock_guard lock(mutex_);
-    if (free_.empty()) return std::make_unique<Lane>(Lane{compiled_.create_infer_request(), {}});
-    auto lane = std::move(free_.back());
-    free_.pop_back();
-    return lane;
-  }
-
-  void give_back(std::unique_ptr<Lane> lane) noexcept {
-    if (lane->running) {  // an exception is on its way: this lane's own error is none of its business
-      try {
-        lane->request.wait();
-      } catch (const std::exception&) {
-      }
-      return;
-    }
-    std::lock_guard lock(mutex_);
-    free_.push_back(std::move(lane));
+    auto& known = compiled_[piece];
+    if (!known) known = std::make_unique<Compiled>(compile_(piece));
+    return *known;
   }
 
   void start(Lane& lane, const float* images, std::size_t first, std::size_t count, std::size_t piece) {
@@ -137,33 +159,36 @@ class OpenVinoPlan : public Plan {
     lane.first = first;
     lane.count = count;
     lane.request.start_async();
-    lane.running = true;
   }
 
-  void finish(Lane& lane, Scores& scores) {
-    if (!lane.running) return;
+  void finish(Lanes::Place& place, Scores& scores) {
+    if (!place.lane) return;
+    Lane& lane = *place.lane;
     lane.request.wait();
-    lane.running = false;
     ov::Tensor rows = lane.request.get_output_tensor();
     if (rows.get_size() < lane.count * outputs_) throw std::runtime_error("OpenVINO's model gives too few scores");
     std::memcpy(scores.values.data() + lane.first * outputs_, rows.data<float>(), lane.count * outputs_ * sizeof(float));
+    place.owner->give_back(std::move(place.lane));
   }
 
-  ov::CompiledModel compiled_;
+  const Compile compile_;
   const TensorSize size_;
-  const bool takes_batches_;
-  const std::size_t image_floats_, outputs_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Lane>> free_;
+  const std::size_t image_floats_;
+  std::mutex mutex_;  // of what follows
+  std::map<std::size_t, std::unique_ptr<Compiled>> compiled_;  // by piece
+  const std::size_t outputs_;
 };
 
-std::shared_ptr<Plan> make_plan(const torch::jit::Module& frozen, TensorSize size, bool takes_batches, int threads) {
-  try {
-    auto model = to_openvino(frozen, {takes_batches ? kAnyBatch : 1, 3, size.height, size.width});
-    return std::make_shared<OpenVinoPlan>(core().compile_model(model, "CPU", settings(threads)), size, takes_batches);
-  } catch (const std::exception& error) {
-    throw Error(Fault::bad_model, openvino_message(error.what()));
-  }
+std::shared_ptr<Plan> make_plan(std::shared_ptr<FreezableModule> module, TensorSize size, std::size_t batch, int threads) {
+  auto compile = [=](std::size_t piece) {
+    try {
+      auto model = to_openvino(module->frozen(), {static_cast<std::int64_t>(piece), 3, size.height, size.width});
+      return core().compile_model(model, "CPU", settings(threads));
+    } catch (const std::exception& error) {
+      throw Error(Fault::bad_model, openvino_message(error.what()));
+    }
+  };
+  return std::make_shared<OpenVinoPlan>(compile, size, batch);
 }
 
 }  // namespace
@@ -171,11 +196,9 @@ std::shared_ptr<Plan> make_plan(const torch::jit::Module& frozen, TensorSize siz
 const bool kHasOpenVino = true;
 
 Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads) {
-  auto made = std::make_shared<SharedPlans<std::pair<TensorSize, bool>>>();
+  auto made = std::make_shared<SharedPlans<TensorSize>>();
   return {EngineChoice::openvino, "openvino", [=](TensorSize size, std::size_t batch) {
-            const bool takes_batches = batch > 1;
-            return made->get({size, takes_batches},
-                             [&] { return make_plan(module->frozen(), size, takes_batches, threads); });
+            return made->get(size, [&] { return make_plan(module, size, next_piece(batch, batch), threads); });
           }};
 }
 

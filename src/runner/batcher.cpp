@@ -1,0 +1,200 @@
+#include "runner/batcher.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace imagecalc {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How long a session counts as one that may come back at any moment.
+constexpr std::chrono::milliseconds kMemory{100};
+
+std::size_t floats_of(const BatchRequest& request) {
+  return request.images * std::size_t{3} * static_cast<std::size_t>(request.size.height) *
+         static_cast<std::size_t>(request.size.width);
+}
+
+// The model's scores and the time that they took.
+BatchAnswer run_model(const BatchRequest& request, int threads) {
+  auto start = Clock::now();
+  auto scores = std::make_shared<const Scores>(
+      request.model.run(request.tensors, request.images, request.size, threads, request.engine));
+  return {std::move(scores), 0, std::chrono::duration<float, std::micro>(Clock::now() - start).count()};
+}
+
+}  // namespace
+
+BatchAnswer Batcher::run(const BatchRequest& request) {
+  if (is_large(request)) return run_alone(request);
+  Slot slot{request};
+  std::unique_lock lock(mutex_);
+  auto group = join(slot);
+  slot.changed.wait(lock, [&] { return slot.state != State::waiting; });
+  if (slot.state == State::leads) {
+    wait_for_company(group->second, slot, lock);
+    lock.unlock();
+    lead(group);
+  } else {
+    lock.unlock();
+  }
+  return slot.state == State::alone ? run_alone(request) : std::move(slot.answer);
+}
+
+BatchAnswer Batcher::run_alone(const BatchRequest& request) {
+  Cores::Turn turn(cores_);
+  return run_model(request, turn.threads());
+}
+
+std::size_t Batcher::waiting() const {
+  std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (const auto& [key, group] : groups_) count += group.waiting.size();
+  return count;
+}
+
+bool Batcher::is_large(const BatchRequest& request) {
+  return request.images >= kLargeImages || floats_of(request) >= kMaxFloats / 4;
+}
+
+// The mutex is held. Whoever finds nobody waiting leads.
+Batcher::Groups::iterator Batcher::join(Slot& slot) {
+  const BatchRequest& request = slot.request;
+  const Key key{&request.model, request.size.height, request.size.width, request.engine};
+  auto group = groups_.find(key);
+  if (group == groups_.end()) {
+    sweep();
+    group = groups_.try_emplace(key).first;
+  }
+  Group& here = group->second;
+  if (batch_wait_.count() > 0) see(here, request.session);
+  here.waiting.push_back(&slot);
+  here.images += request.images;
+  if (!here.led) slot.state = State::leads;
+  if (here.led && batch_wait_.count() > 0) here.waiting.front()->changed.notify_one();
+  here.led = true;
+  return group;
+}
+
+// The mutex is held. A session that has been silent for long is no company to wait for.
+void Batcher::see(Group& group, const void* session) {
+  const auto now = Clock::now(), oldest = now - std::max<Clock::duration>(kMemory, 10 * batch_wait_);
+  std::erase_if(group.sightings, [&](const Sighting& seen) { return seen.session == session || seen.time < oldest; });
+  group.sightings.push_back({session, now});
+}
+
+// The mutex is held. Groups that only remember are kept for a while: there are few, one a model and tensor size.
+void Batcher::sweep() {
+  const auto oldest = Clock::now() - std::max<Clock::duration>(kMemory, 10 * batch_wait_);
+  std::erase_if(groups_, [&](const auto& entry) {
+    const Group& group = entry.second;
+    return !group.led && group.running == 0 && (group.sightings.empty() || group.sightings.back().time < oldest);
+  });
+}
+
+// The mutex is held, but not while waiting. Ends early when all those sessions are there, or in the batch that runs now.
+void Batcher::wait_for_company(Group& group, Slot& leader, std::unique_lock<std::mutex>& lock) {
+  if (batch_wait_.count() == 0) return;
+  leader.changed.wait_for(lock, batch_wait_, [&] {
+    return group.images >= kMaxImages || group.waiting.size() + group.running >= group.sightings.size();
+  });
+}
+
+// Runs what has gathered by the time there is a turn; the leader's own request is the first of it.
+void Batcher::lead(Groups::iterator group) {
+  Slots batch;
+  std::exception_ptr failure;
+  {
+    Cores::Turn turn(cores_);
+    batch = take(group->second);
+    try {
+      compute(batch, turn.threads());
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  const bool was_alone = batch.size() == 1;
+  settle(group, batch, failure ? State::alone : State::answered);
+  if (failure && was_alone) std::rethrow_exception(failure);
+}
+
+// As many as fit, and one at least. The first of the others leads next.
+Batcher::Slots Batcher::take(Group& group) {
+  std::lock_guard lock(mutex_);
+  Slots batch;
+  std::size_t images = 0, floats = 0;
+  while (!group.waiting.empty()) {
+    const BatchRequest& next = group.waiting.front()->request;
+    if (!batch.empty() && (images + next.images > kMaxImages || floats + floats_of(next) > kMaxFloats)) break;
+    images += next.images;
+    floats += floats_of(next);
+    batch.splice(batch.end(), group.waiting, group.waiting.begin());
+  }
+  group.images -= images;
+  group.running += batch.size();
+  group.led = !group.waiting.empty();
+  if (group.led) {
+    group.waiting.front()->state = State::leads;
+    group.waiting.front()->changed.notify_one();
+  }
+  return batch;
+}
+
+void Batcher::compute(Slots& batch, int threads) {
+  if (batch.size() == 1) {
+    batch.front()->answer = run_model(batch.front()->request, threads);
+  } else {
+    run_together(batch, threads);
+  }
+}
+
+void Batcher::run_together(Slots& batch, int threads) {
+  BatchRequest all = batch.front()->request;
+  all.images = 0;
+  for (const Slot* slot : batch) all.images += slot->request.images;
+  std::vector<float> tensors = borrow_buffer();
+  tensors.reserve(floats_of(all));
+  for (const Slot* slot : batch) {
+    tensors.insert(tensors.end(), slot->request.tensors, slot->request.tensors + floats_of(slot->request));
+  }
+  all.tensors = tensors.data();
+  const BatchAnswer answer = run_model(all, threads);
+  std::size_t first = 0;
+  for (Slot* slot : batch) {
+    const std::size_t images = slot->request.images;
+    slot->answer = {answer.scores, first, answer.model_us * static_cast<float>(images) / static_cast<float>(all.images)};
+    first += images;
+  }
+  give_back(std::move(tensors));
+}
+
+// Wakes the others: from here on their slots are theirs. Under the lock, as a slot goes when its owner has seen the state.
+void Batcher::settle(Groups::iterator group, const Slots& batch, State state) {
+  std::lock_guard lock(mutex_);
+  group->second.running -= batch.size();
+  for (Slot* slot : batch) {
+    slot->state = state;
+    slot->changed.notify_one();
+  }
+  const Group& here = group->second;
+  if (!here.led && here.running == 0 && here.sightings.empty()) groups_.erase(group);
+}
+
+std::vector<float> Batcher::borrow_buffer() {
+  std::lock_guard lock(mutex_);
+  if (buffers_.empty()) return {};
+  std::vector<float> buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  buffer.clear();
+  return buffer;
+}
+
+void Batcher::give_back(std::vector<float> buffer) {
+  std::lock_guard lock(mutex_);
+  buffers_.push_back(std::move(buffer));
+}
+
+}  // namespace imagecalc

@@ -1,0 +1,107 @@
+// Requests of several sessions for the same model go through it together.
+//
+// A lone request never waits. While all cores are busy, small requests for one model and one tensor size gather; the first
+// of them asks for the next turn and, once it has it, runs all that have gathered as one batch, in its own thread. So
+// batches grow by themselves with the load.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+#include "runner/cores.h"
+#include "runner/engine/engine.h"
+
+namespace imagecalc {
+
+// Tensors for a model. Whoever asks keeps them, and the model, until the answer is there.
+struct BatchRequest {
+  Model& model;
+  const float* tensors;
+  std::size_t images;
+  TensorSize size;
+  EngineChoice engine = EngineChoice::automatic;
+  const void* session = nullptr;  // who asks; one request of a session at a time
+};
+
+// Its scores are those of a batch, from row `first` on.
+struct BatchAnswer {
+  std::shared_ptr<const Scores> scores;
+  std::size_t first = 0;
+  float model_us = 0;  // this request's share of the batch's time
+};
+
+class Batcher {
+ public:
+  static constexpr std::size_t kMaxImages = 128;
+  static constexpr std::size_t kMaxFloats = std::size_t{2} << 20;
+  // Requests of so many images, or of a quarter of kMaxFloats, gain nothing from company: they run alone, uncopied.
+  static constexpr std::size_t kLargeImages = 32;
+
+  // batch_wait: how long a request may wait for those of sessions that were heard of a moment ago; zero: not at all.
+  explicit Batcher(int threads, std::chrono::microseconds batch_wait = {})
+      : cores_(threads), batch_wait_(batch_wait) {}
+
+  // Throws what the model throws at this request alone: where it does not take a batch, each request is run by itself.
+  BatchAnswer run(const BatchRequest& request);
+  // Never in company.
+  BatchAnswer run_alone(const BatchRequest& request);
+
+  // Requests that have neither been answered nor are being run.
+  std::size_t waiting() const;
+
+ private:
+  enum class State { waiting, leads, answered, alone };
+
+  struct Slot {
+    const BatchRequest& request;
+    State state = State::waiting;
+    BatchAnswer answer = {};
+    std::condition_variable changed = {};
+  };
+  using Slots = std::list<Slot*>;
+
+  struct Sighting {
+    const void* session;
+    std::chrono::steady_clock::time_point time;
+  };
+
+  // Requests that may go together.
+  struct Group {
+    Slots waiting;
+    std::size_t images = 0;   // of those waiting
+    std::size_t running = 0;  // requests
+    bool led = false;         // whether one of those waiting asks for a turn
+    std::vector<Sighting> sightings;
+  };
+  using Key = std::tuple<Model*, int, int, EngineChoice>;
+  using Groups = std::map<Key, Group>;
+
+  static bool is_large(const BatchRequest& request);
+
+  Groups::iterator join(Slot& slot);
+  void see(Group& group, const void* session);
+  void sweep();
+  void wait_for_company(Group& group, Slot& leader, std::unique_lock<std::mutex>& lock);
+  void lead(Groups::iterator group);
+  Slots take(Group& group);
+  void compute(Slots& batch, int threads);
+  void run_together(Slots& batch, int threads);
+  void settle(Groups::iterator group, const Slots& batch, State state);
+  std::vector<float> borrow_buffer();
+  void give_back(std::vector<float> buffer);
+
+  Cores cores_;
+  const std::chrono::microseconds batch_wait_;
+  mutable std::mutex mutex_;  // of what follows, and of all slots
+  Groups groups_;
+  std::vector<std::vector<float>> buffers_;  // spare ones: new memory costs a page fault for every 4 kB
+};
+
+}  // namespace imagecalc
