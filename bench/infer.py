@@ -211,10 +211,10 @@ class Net:
         self.script.write_text(f"\\set id random(1, {tables[24].pictures})\n"
                                f"SELECT ic_infer('{name}_24', image) FROM {tables[24].name} WHERE id = :id;\n")
         self.loop = Helper(options.loop, self.file, options.threads, options.engine)
-        self.peers = {"torch": ("PyTorch, DataLoader", Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt")))}
+        self.peers = {"PyTorch, DataLoader": Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt"))}
         if options.onnx_python:
             command = self.peer_command(options.onnx_python, "onnxruntime", ".onnx")
-            self.peers["onnxruntime"] = ("ONNX Runtime, libjpeg-turbo", Helper(*command))
+            self.peers["ONNX Runtime, libjpeg-turbo"] = Helper(*command)
         self.cells = [*self.sql_cells(), *self.session_cells(), *self.loop_cells(), *self.peer_cells()]
 
     def peer_command(self, python, kind, suffix):
@@ -248,7 +248,7 @@ class Net:
                 yield HelperCell(bare_name(edge), str(batch), helper=self.loop, words=(edge, batch))
 
     def peer_cells(self):
-        for name, helper in self.peers.values():
+        for name, helper in self.peers.items():
             yield HelperCell(name, str(JPEG_BATCH), ("SQL, JPEG", str(JPEG_BATCH)), (bare_name(RGB_EDGE), str(JPEG_BATCH)),
                              helper=helper, words=(JPEG_BATCH,))
 
@@ -266,7 +266,7 @@ class Net:
         for edge in self.tables:
             psql(f"SELECT ic_drop_model('{self.name}_{edge}')")
         self.loop.close()
-        for _, helper in self.peers.values():
+        for helper in self.peers.values():
             helper.close()
 
 
@@ -277,8 +277,8 @@ def bare_name(edge):
 # ---- the report
 
 LEGEND = """\
-Images a second are medians of {repeats} repeats, taken in turns; spread is the greatest less the least of them. The two ratios
-are to SQL over JPEG on the same engine and to the engine's bare loop on tensors of the same size and batch (sessions: at batch
+Images a second are medians of {repeats} repeats, taken in turns; spread is the greatest less the least of them, over the
+median. The two ratios are to SQL over JPEG on the same engine and to the engine's bare loop on tensors of the same size and batch (sessions: at batch
 128; row by row: at batch 1). JPEG is taken in batches of {jpeg_batch} where its cell of the same batch is missing. Fetch, transfer,
 decode, model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
 fetch, transfer and decode in the time of these and the model together."""
