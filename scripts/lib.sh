@@ -1,7 +1,7 @@
 # Shell functions that the scripts share: timed stages, a private Postgres server, pictures and models to test with.
 # Source it from bash with the repository as working folder, under `set -euo pipefail`.
 
-PG_BIN=/usr/lib/postgresql/15/bin
+PG_BIN=${PG_BIN:-/usr/lib/postgresql/15/bin}
 LOGS=build/logs
 work=
 
