@@ -25,7 +25,7 @@ PG_CONFIG ?= pg_config
 # As system headers, Postgres's own do not warn.
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -Wshadow=local -Wno-register
-SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -lhwy -ljpeg -lspng -lwebpdemux -lwebp -lzstd -lstdc++ -lm
+SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lspng -lwebpdemux -lwebp -lzstd -lstdc++ -lm
 EXTRA_CLEAN = $(BUILD)
 
 # The machine code is C++ behind C symbols: there is nothing for Postgres's JIT to inline.

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap] [tap] [readme]
+#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [tap[:FILE]] [readme]
 #
+# FILE picks files by their names without suffix: pgtap:infer, tap:'00[13]*'.
 # Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
 # The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
@@ -123,7 +124,7 @@ run_pgtap_file() {
 run_pgtap() {
   local file good=0 bad=0
   stage "pgTAP pictures" make_pgtap_template || { count 0 1; return; }
-  for file in test/pgtap/*.sql; do
+  for file in test/pgtap/$1.sql; do
     [ -f "$file" ] || continue
     if stage "pgTAP $(basename "$file" .sql)" run_pgtap_file "$file"; then good=$((good + 1)); else bad=$((bad + 1)); fi
   done
@@ -148,7 +149,7 @@ run_tap() {
   PGXS_TEST=$(dirname "$("$PG_BIN/pg_config" --pgxs)")/../test
   cp -r test/tap/. "$work/tap/"
   own_work_folder
-  for file in "$work"/tap/*.pl; do
+  for file in "$work"/tap/$1.pl; do
     [ -f "$file" ] || continue
     test=$(basename "$file" .pl)
     if stage "TAP $test" run_tap_file "$test.pl" && stage "TAP $test: its logs" unexpected_alarms "$test"; then
@@ -167,7 +168,7 @@ check_server_log() {
 stages=("$@")
 [ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap tap readme)
 for name in "${stages[@]}"; do
-  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap|tap|readme)$ ]] ||
+  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|tap(:.+)?|readme)$ ]] ||
     fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, tap and readme"
 done
 
@@ -183,7 +184,10 @@ if [ "$needs_server" -gt 0 ]; then
   own_work_folder
   stage "start a private server" start_server
 fi
-for name in "${stages[@]}"; do "run_$name"; done
+for name in "${stages[@]}"; do
+  [[ $name = *:* ]] || name="$name:*"
+  "run_${name%%:*}" "${name#*:}"
+done
 if [ -f "$work/server.log" ]; then stage "the server's log" check_server_log || count 0 1; fi
 
 echo "$passed passed, $failed failed"

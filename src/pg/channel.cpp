@@ -32,6 +32,7 @@ Channel::Channel(int descriptor) : descriptor_(descriptor) {
 Channel& Channel::operator=(Channel&& other) noexcept {
   close();
   std::swap(descriptor_, other.descriptor_);
+  std::swap(waits_, other.waits_);
   std::swap(outgoing_, other.outgoing_);
   std::swap(sent_, other.sent_);
   std::swap(incoming_, other.incoming_);
@@ -40,6 +41,8 @@ Channel& Channel::operator=(Channel&& other) noexcept {
 }
 
 void Channel::close() {
+  if (waits_) FreeWaitEventSet(waits_);
+  waits_ = nullptr;
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = -1;
   outgoing_ = incoming_ = Blob();
@@ -108,17 +111,28 @@ std::optional<Message> Channel::poll() {
   return message;
 }
 
-void Channel::wait() {
-  const int events = WL_SOCKET_READABLE | (outgoing_.empty() ? 0 : WL_SOCKET_WRITEABLE);
-  while (true) {
-    const int happened = pg([&] {
-      return WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | events, descriptor_, -1, PG_WAIT_EXTENSION);
-    });
-    if (happened & WL_LATCH_SET) {
-      ResetLatch(MyLatch);
-      check_for_interrupts();
+void Channel::prepare_to_wait() {
+  pg([&] {
+    if (!waits_) {
+      WaitEventSet* waits = CreateWaitEventSet(TopMemoryContext, 3);
+      AddWaitEventToSet(waits, WL_SOCKET_READABLE, descriptor_, nullptr, nullptr);
+      AddWaitEventToSet(waits, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+      AddWaitEventToSet(waits, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+      waits_ = waits;
     }
-    if (happened & events) return;
+    constexpr int kSocket = 0;
+    ModifyWaitEvent(waits_, kSocket, WL_SOCKET_READABLE | (outgoing_.empty() ? 0 : WL_SOCKET_WRITEABLE), nullptr);
+  });
+}
+
+void Channel::wait() {
+  prepare_to_wait();
+  while (true) {
+    WaitEvent event;
+    pg([&] { (void)WaitEventSetWait(waits_, -1, &event, 1, PG_WAIT_EXTENSION); });
+    if (!(event.events & WL_LATCH_SET)) return;
+    ResetLatch(MyLatch);
+    check_for_interrupts();
   }
 }
 

@@ -5,6 +5,8 @@
 
 #include "protocol/messages.h"
 
+struct WaitEventSet;
+
 namespace imagecalc {
 
 // Whatever is half sent or half received is kept, so that an ERROR or a cancel in between leaves a channel that works.
@@ -37,8 +39,10 @@ class Channel {
 
  private:
   bool read_up_to(std::size_t size);
+  void prepare_to_wait();
 
   int descriptor_ = -1;
+  WaitEventSet* waits_ = nullptr;  // kept: making one takes five system calls
   Blob outgoing_;
   std::size_t sent_ = 0;      // of outgoing_
   Blob incoming_;             // of one frame, its header included

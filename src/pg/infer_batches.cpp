@@ -99,10 +99,7 @@ void InferBatches::restart() {
   named_.assign(models_.size(), false);
 }
 
-const Model* InferBatches::model(int source) const {
-  const auto& model = models_.at(static_cast<std::size_t>(source));
-  return model ? &*model : nullptr;
-}
+const Model* InferBatches::model(int source) const { return models_.at(static_cast<std::size_t>(source)).get(); }
 
 HeapTuple InferBatches::next(Datum* results, bool* nulls, bool* failing) {
   if (arrived_ && place_ == batches_.front().rows.size()) retire();
@@ -214,7 +211,7 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
 // Reads the model that the source's expression names: once an execution, as long as that is the same. False for NULL. Where
 // no image is there is no need for it.
 bool InferBatches::know_model(std::size_t source) {
-  if (named_[source]) return models_[source].has_value();
+  if (named_[source]) return models_[source] != nullptr;
   const text* argument = pg([&] {
     bool null;
     const Datum value = ExecEvalExprSwitchContext(input_.sources[source].model, input_.expressions, &null);
@@ -228,7 +225,7 @@ bool InferBatches::know_model(std::size_t source) {
     model = find_model(name);
   }
   named_[source] = true;
-  return model.has_value();
+  return model != nullptr;
 }
 
 // ---- receiving and returning

@@ -99,11 +99,11 @@ class InferBatches {
   Datum result(const InferResult& call, bool* null);
 
   const InferInput input_;
-  std::vector<std::optional<Model>> models_;  // by source
-  std::vector<bool> named_;                   // by source: whether models_ is by the parameters as they are now
-  MemoryContext images_ = nullptr;            // of the rows that are being fetched
-  std::vector<MemoryContext> spare_;          // for batches to come
-  std::deque<Batch> batches_;                 // the first is current once it has arrived
+  std::vector<std::shared_ptr<const Model>> models_;  // by source
+  std::vector<bool> named_;                           // by source: whether models_ is by the parameters as they are now
+  MemoryContext images_ = nullptr;                    // of the rows that are being fetched
+  std::vector<MemoryContext> spare_;                  // for batches to come
+  std::deque<Batch> batches_;                         // the first is current once it has arrived
   bool arrived_ = false;
   std::size_t place_ = 0;    // in the current batch: the next row
   std::uint64_t row_ = 0;    // in the scan: the row returned last, from 1

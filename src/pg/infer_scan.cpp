@@ -208,7 +208,7 @@ char* copy_text(const std::string& text) {
 char* look_up_input(const char* name) {
   if (!ActiveSnapshotSet()) return nullptr;
   return wall([&]() -> char* {
-    const std::optional<Model> model = look_up_model(name);
+    const std::shared_ptr<const Model> model = look_up_model(name);
     return model ? copy_text(to_string(model->input)) : nullptr;
   });
 }

@@ -2,6 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+
 #include "pg/datum.h"
 
 extern "C" {
@@ -12,15 +17,67 @@ extern "C" {
 namespace imagecalc {
 namespace {
 
-// SQL takes the array apart: labels may hold any character, and SQL knows how an array quotes it.
-std::vector<std::string> read_labels(SqlScope& sql, const std::string& name) {
-  std::vector<std::string> labels;
-  for (const Row& row : sql.run("SELECT l.label FROM imagecalc.model AS m, unnest(m.labels) WITH ORDINALITY AS l(label, place) "
-                                "WHERE m.name = $1 ORDER BY l.place",
-                                {name}, true))
-    labels.push_back(row.text(0));
-  return labels;
+// A version of a row: what it holds never changes. xmin alone would not do for a transaction that empties the table and fills
+// it again.
+struct RowVersion {
+  Oid table;
+  ItemPointerData place;
+  TransactionId inserted;
+  CommandId command;
+};
+
+bool operator==(const RowVersion& a, const RowVersion& b) {
+  return a.table == b.table && ItemPointerEquals(const_cast<ItemPointer>(&a.place), const_cast<ItemPointer>(&b.place)) &&
+         a.inserted == b.inserted && a.command == b.command;
 }
+
+constinit KeptQuery model_query(
+    "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels FROM imagecalc.model "
+    "WHERE name OPERATOR(pg_catalog.=) $1",
+    TEXTOID);
+enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels };
+
+RowVersion version_of(const KeptQuery::Answer& row) {
+  return {.table = DatumGetObjectId(row.column(kTable)),
+          .place = *reinterpret_cast<ItemPointer>(DatumGetPointer(row.column(kPlace))),
+          .inserted = DatumGetTransactionId(row.column(kInserted)),
+          .command = DatumGetCommandId(row.column(kCommand))};
+}
+
+ArrayType* array_of(const KeptQuery::Answer& row, Column column) {
+  const Datum value = row.column(column);
+  return pg([&] { return DatumGetArrayTypeP(value); });
+}
+
+std::array<float, 3> three_numbers(ArrayType* array) {
+  std::array<float, 3> numbers;
+  if (ARR_HASNULL(array) || ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != 3)
+    throw Error(Fault::internal, "a model's normalisation is not three numbers a channel");
+  std::memcpy(numbers.data(), ARR_DATA_PTR(array), sizeof numbers);
+  return numbers;
+}
+
+Model read_model(const std::string& name, const KeptQuery::Answer& row) {
+  Model model;
+  model.name = name;
+  const struct varlena* hash = pg([&] { return PG_DETOAST_DATUM_PACKED(row.column(kHash)); });
+  if (varlena_bytes(hash).size() != model.hash.size())
+    throw Error(Fault::internal, "model \"" + name + "\" has a damaged hash");
+  std::ranges::copy(varlena_bytes(hash), model.hash.begin());
+  const text* input = pg([&] { return DatumGetTextPP(row.column(kInput)); });
+  model.input = parse_model_input(text_view(input));
+  model.normalisation = {three_numbers(array_of(row, kMean)), three_numbers(array_of(row, kDeviation))};
+  model.labels = read_labels(array_of(row, kLabels));
+  return model;
+}
+
+// The models that this session has used, as they were when their rows were read.
+struct Known {
+  RowVersion version;
+  std::shared_ptr<const Model> model;
+};
+constexpr std::size_t kMostKnown = 100;
+std::map<std::string, Known, std::less<>> known_models;
 
 [[noreturn]] void throw_no_model(const std::string& name) {
   throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
@@ -29,28 +86,21 @@ std::vector<std::string> read_labels(SqlScope& sql, const std::string& name) {
 
 }  // namespace
 
-Model find_model(const std::string& name) {
-  std::optional<Model> model = look_up_model(name);
+std::shared_ptr<const Model> find_model(const std::string& name) {
+  std::shared_ptr<const Model> model = look_up_model(name);
   if (!model) throw_no_model(name);
-  return std::move(*model);
+  return model;
 }
 
-std::optional<Model> look_up_model(const std::string& name) {
-  SqlScope sql(SqlScope::As::caller);
-  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] "
-                            "FROM imagecalc.model WHERE name = $1", {name}, true);
-  if (rows.empty()) return std::nullopt;
-  Model model;
-  model.name = name;
-  const auto hash = rows[0].bytes(0);
-  if (hash.size() != model.hash.size()) throw Error(Fault::internal, "model \"" + name + "\" has a damaged hash");
-  std::copy(hash.begin(), hash.end(), model.hash.begin());
-  model.input = parse_model_input(rows[0].text(1));
-  for (std::size_t c = 0; c < 3; ++c) {
-    model.normalisation.mean[c] = static_cast<float>(rows[0].real(2 + c));
-    model.normalisation.deviation[c] = static_cast<float>(rows[0].real(5 + c));
-  }
-  model.labels = read_labels(sql, name);
+std::shared_ptr<const Model> look_up_model(const std::string& name) {
+  const KeptQuery::Answer row(model_query, text_datum(name));
+  if (row.empty()) return nullptr;
+  const RowVersion version = version_of(row);
+  const auto found = known_models.find(name);
+  if (found != known_models.end() && found->second.version == version) return found->second.model;
+  auto model = std::make_shared<const Model>(read_model(name, row));
+  if (known_models.size() >= kMostKnown) known_models.clear();
+  known_models[name] = {version, model};
   return model;
 }
 
@@ -59,6 +109,20 @@ Blob read_model_bytes(const std::string& name) {
   const Rows rows = sql.run("SELECT bytes FROM imagecalc.model WHERE name = $1", {name}, true);
   if (rows.empty()) throw_no_model(name);
   return rows[0].blob(0);
+}
+
+std::vector<std::string> read_labels(ArrayType* array) {
+  Datum* elements;
+  bool* nulls;
+  int count;
+  pg([&] { deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count); });
+  std::vector<std::string> labels;
+  for (int i = 0; i < count; ++i) {
+    if (nulls[i]) throw Error(Fault::invalid_argument, "a label must not be NULL", "Give one label for each output, in order.");
+    const text* element = pg([&] { return DatumGetTextPP(elements[i]); });
+    labels.emplace_back(text_view(element));
+  }
+  return labels;
 }
 
 void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> bytes,

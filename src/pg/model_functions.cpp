@@ -36,20 +36,6 @@ ImportArguments import_arguments(FunctionCallInfo fcinfo) {
           PG_ARGISNULL(5) ? nullptr : PG_GETARG_ARRAYTYPE_P(5)};
 }
 
-std::vector<std::string> text_array(ArrayType* array) {
-  Datum* elements;
-  bool* nulls;
-  int count;
-  pg([&] { deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count); });
-  std::vector<std::string> texts;
-  for (int i = 0; i < count; ++i) {
-    if (nulls[i]) throw Error(Fault::invalid_argument, "a label must not be NULL", "Give one label for each output, in order.");
-    const text* element = pg([&] { return DatumGetTextPP(elements[i]); });
-    texts.emplace_back(text_view(element));
-  }
-  return texts;
-}
-
 std::array<float, 3> triple(ArrayType* array, const char* what, std::array<float, 3> otherwise) {
   if (!array) return otherwise;
   if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 3 || ARR_HASNULL(array))
@@ -107,7 +93,7 @@ void import_model(const ImportArguments& arguments, const std::string& name, con
   model.input = parse_model_input(text_view(arguments.input));
   model.normalisation = normalisation(arguments, model.input);
   model.hash = hash_model(bytes);
-  if (arguments.labels) model.labels = text_array(arguments.labels);
+  if (arguments.labels) model.labels = read_labels(arguments.labels);
   check_model(model, bytes);
   insert_model(model, GetUserId(), bytes, std::nullopt);
 }
@@ -115,14 +101,14 @@ void import_model(const ImportArguments& arguments, const std::string& name, con
 // ---- inference
 
 struct Scored {
-  Model model;
+  std::shared_ptr<const Model> model;
   std::vector<float> scores;  // one a label, as the model gave them
 };
 
 Scored score(const text* model_name, const struct varlena* image, InferItem::Kind kind) {
   Scored result;
   result.model = find_model(std::string(text_view(model_name)));
-  const Model& model = result.model;
+  const Model& model = *result.model;
   const Bytes bytes = varlena_bytes(image);
   check_image(model, bytes, kind);
   InferRequest request = request_for(model);
@@ -137,7 +123,7 @@ Scored score(const text* model_name, const struct varlena* image, InferItem::Kin
 Datum infer(FunctionCallInfo fcinfo, InferItem::Kind kind) {
   const text* model = PG_GETARG_TEXT_PP(0);
   const Scored scored = score(model, PG_GETARG_VARLENA_PP(1), kind);
-  return best_label(scored.model, scored.scores);
+  return best_label(*scored.model, scored.scores);
 }
 
 Datum scores(FunctionCallInfo fcinfo, InferItem::Kind kind) {
@@ -161,7 +147,7 @@ Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
 
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   for (const std::size_t index : order) {
-    Datum row[2] = {text_datum(scored.model.labels[index]), Float4GetDatum(values[index])};
+    Datum row[2] = {text_datum(scored.model->labels[index]), Float4GetDatum(values[index])};
     bool nulls[2] = {};
     pg([&] { tuplestore_putvalues(result->setResult, result->setDesc, row, nulls); });
   }

@@ -136,6 +136,36 @@ void SqlScope::each(const char* query, const std::function<void(Row&&)>& take) {
   pg([&] { SPI_cursor_close(portal); });
 }
 
+KeptQuery::Answer::Answer(KeptQuery& query, Datum argument) : exceptions_(std::uncaught_exceptions()) {
+  const int code = pg([&] {
+    SPI_connect();
+    if (!query.plan_) {
+      Oid type = query.argument_;
+      SPIPlanPtr plan = SPI_prepare(query.statement_, 1, &type);
+      if (!plan) return SPI_result;
+      SPI_keepplan(plan);
+      query.plan_ = plan;
+    }
+    return SPI_execute_plan(query.plan_, &argument, nullptr, true, 1);
+  });
+  if (code < 0) throw Error(Fault::internal, std::string("statement failed: ") + SPI_result_code_string(code));
+  if (SPI_processed == 0) return;
+  row_ = SPI_tuptable->vals[0];
+  shape_ = SPI_tuptable->tupdesc;
+}
+
+// After an ERROR the abort of the transaction cleans up.
+KeptQuery::Answer::~Answer() {
+  if (std::uncaught_exceptions() <= exceptions_) SPI_finish();
+}
+
+Datum KeptQuery::Answer::column(int number) const {
+  return pg([&] {
+    bool null;
+    return SPI_getbinval(row_, shape_, number, &null);
+  });
+}
+
 Transaction::Transaction() {
   pg([] {
     SetCurrentStatementStartTimestamp();

@@ -90,6 +90,36 @@ class SqlScope {
   int exceptions_ = 0;
 };
 
+// A query that a session asks again and again: parsed and planned once. It runs as the caller, under the snapshot of the
+// calling query and whatever search_path there is; so every name in it is qualified, operators too.
+class KeptQuery {
+ public:
+  constexpr KeptQuery(const char* statement, Oid argument) : statement_(statement), argument_(argument) {}
+
+  // The first row of its result.
+  class Answer {
+   public:
+    Answer(KeptQuery& query, Datum argument);
+    ~Answer();
+    Answer(const Answer&) = delete;
+    Answer& operator=(const Answer&) = delete;
+
+    bool empty() const { return !row_; }
+    // Of a column that is never null, from 1 on. What it points to lives as long as this does.
+    Datum column(int number) const;
+
+   private:
+    HeapTuple row_ = nullptr;
+    TupleDesc shape_ = nullptr;
+    const int exceptions_;
+  };
+
+ private:
+  const char* const statement_;
+  const Oid argument_;
+  SPIPlanPtr plan_ = nullptr;  // as long as the session
+};
+
 // A transaction of a background worker. The destructor aborts one that was not committed.
 class Transaction {
  public:

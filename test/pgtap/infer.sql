@@ -94,6 +94,25 @@ SELECT ic_import_model('cnn', :'linear', input => :'format') \g /dev/null
 SELECT ok(NOT agree(ic_scores('cnn', image), :'scores'), 'its successor of the same name answers') FROM few WHERE id = :id;
 ROLLBACK TO replacing;
 SELECT ok(agree(ic_scores('cnn', image), :'scores'), 'after a rollback the first one does again') FROM few WHERE id = :id;
+UPDATE imagecalc.model SET labels = array_fill('relabelled'::text, ARRAY[:classes]) WHERE name = 'cnn';
+SELECT is(ic_infer('cnn', image), 'relabelled', 'a row that is updated answers as it is now') FROM few WHERE id = :id;
+UPDATE imagecalc.model SET mean = '{1000,1000,1000}' WHERE name = 'cnn';
+SELECT ok(NOT agree(ic_scores('cnn', image), :'scores'), 'also with another normalisation') FROM few WHERE id = :id;
+ROLLBACK TO replacing;
+-- rows that come and go at the same place in one transaction
+CREATE TEMP TABLE kept AS TABLE imagecalc.model;
+CREATE FUNCTION label_after_refill(new_label text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    TRUNCATE imagecalc.model;
+    UPDATE kept SET labels = array_fill(new_label, ARRAY[array_length(labels, 1)]);
+    INSERT INTO imagecalc.model SELECT * FROM kept;
+    RETURN (SELECT ic_infer('cnn', image) FROM few LIMIT 1);
+END
+$$;
+SELECT is(label_after_refill(label), label, format('emptied and filled again: %s', label))
+FROM (VALUES ('once'), ('twice'), ('again')) AS v(label);
+ROLLBACK TO replacing;
+SELECT ok(agree(ic_scores('cnn', image), :'scores'), 'and after that rollback, too') FROM few WHERE id = :id;
 
 SAVEPOINT importing;
 SELECT ic_import_model('short-lived', :'script', input => 'rgb@32') \g /dev/null
