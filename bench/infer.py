@@ -17,6 +17,7 @@ import time
 NETS = ("mobilenet_v3_small", "shufflenet_v2_x1_0", "efficientnet_b3", "resnet50")
 FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
 RGB_EDGE = 256
+ENGINES = ("libtorch", "openvino")
 REPEATS = 3
 JPEG_BATCH = 32
 PARTS = ("fetch", "transfer", "decode", "model", "wait")
@@ -199,18 +200,29 @@ class SessionsCell(Cell):
 
 # ---- the cells of a net
 
+def model_file(options, net):
+    return pathlib.Path(options.models).resolve() / f"{net}.pt"
+
+
+# As NET_EDGE, for tensors of that size.
+def import_model(options, net, edge):
+    source = FORMATS.get(edge, f"rgb@{RGB_EDGE}")
+    labels = ",".join(f"class {i}" for i in range(options.classes))
+    psql(f"SELECT ic_import_model('{net}_{edge}', '{model_file(options, net)}', labels => '{{{labels}}}',"
+         f" input => '{source}')")
+
+
 class Net:
     def __init__(self, name, options, tables, work):
         self.name, self.options, self.tables = name, options, tables
-        self.file = pathlib.Path(options.models).resolve() / f"{name}.pt"
+        self.file = model_file(options, name)
         for edge in (*FORMATS, RGB_EDGE):
-            source = FORMATS.get(edge, f"rgb@{RGB_EDGE}")
-            labels = ",".join(f"class {i}" for i in range(options.classes))
-            psql(f"SELECT ic_import_model('{name}_{edge}', '{self.file}', labels => '{{{labels}}}', input => '{source}')")
+            import_model(options, name, edge)
         self.script = work / f"{name}.sql"
         self.script.write_text(f"\\set id random(1, {tables[24].pictures})\n"
                                f"SELECT ic_infer('{name}_24', image) FROM {tables[24].name} WHERE id = :id;\n")
-        self.loop = Helper(options.loop, self.file, options.threads, options.engine)
+        self.loops = {engine: Helper(options.loop, self.file, options.threads, engine)
+                      for engine in (options.engine, *ENGINES)}
         self.peers = {"PyTorch, DataLoader": Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt"))}
         if options.onnx_python:
             command = self.peer_command(options.onnx_python, "onnxruntime", ".onnx")
@@ -238,14 +250,18 @@ class Net:
                           model=f"{self.name}_{edge}")
 
     def session_cells(self):
-        for clients in (1, 16) if self.options.quick else (1, 2, 4, 8, 16):
+        for clients in (1, 2, 4, 8, 16) if self.options.full else (1, 4, 16):
             yield SessionsCell(f"SQL, icimage 24x24, {clients} session{'s'[:clients > 1]}", "a row a query",
                                ("SQL, JPEG", "row by row"), (bare_name(24), "128"), script=self.script, clients=clients)
 
     def loop_cells(self):
         for edge in self.tables:
             for batch in sorted({1, *self.batches(edge)}):
-                yield HelperCell(bare_name(edge), str(batch), helper=self.loop, words=(edge, batch))
+                yield HelperCell(bare_name(edge), str(batch), helper=self.loops[self.options.engine], words=(edge, batch))
+        for engine in ENGINES:
+            for batch in self.batches(24) if self.options.full else (1, 128):
+                yield HelperCell(f"{bare_name(24)}, {engine}", str(batch), bare=(bare_name(24), str(batch)),
+                                 helper=self.loops[engine], words=(24, batch))
 
     def peer_cells(self):
         for name, helper in self.peers.items():
@@ -265,13 +281,57 @@ class Net:
     def close(self):
         for edge in self.tables:
             psql(f"SELECT ic_drop_model('{self.name}_{edge}')")
-        self.loop.close()
-        for helper in self.peers.values():
+        for helper in (*self.loops.values(), *self.peers.values()):
             helper.close()
 
 
 def bare_name(edge):
     return f"bare engine loop {edge}x{edge}"
+
+
+# ---- memory over many images
+
+MEMORY_NET = "mobilenet_v3_small"
+
+
+def memory_of(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s*(\d+) kB", status)[1]) / 1024
+
+
+class Session:
+    """One psql that stays, so that its server process can be looked at between queries."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, statement):
+        self.process.stdin.write(statement + ";\n")
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure_memory(options, table, images):
+    """Private memory of the runner and of the session's process, in MB, after each tenth of the images."""
+    rows = images // 10
+    table.grow(rows)
+    import_model(options, MEMORY_NET, 24)
+    session = Session()
+    lines = ["### Memory", "", f"{MEMORY_NET} at 24x24, all in one session. MB of private memory after so many images.", "",
+             "| images | runner | session's process |", "|---:|---:|---:|"]
+    backend = session.ask("SELECT pg_backend_pid()")
+    for done in range(rows, images + 1, rows):
+        session.ask(f"SELECT count(ic_infer('{MEMORY_NET}_24', image)) FROM {table.name} WHERE id <= {rows}")
+        runner = session.ask("SELECT pid FROM ic_stat_runner")
+        lines.append(f"| {done} | {memory_of(runner):.1f} | {memory_of(backend):.1f} |")
+        say(f"memory after {done} images: runner {memory_of(runner):.1f} MB, session {memory_of(backend):.1f} MB")
+    session.close()
+    psql(f"SELECT ic_drop_model('{MEMORY_NET}_24')")
+    return "\n".join([*lines, ""])
 
 
 # ---- the report
@@ -350,6 +410,9 @@ def main():
         net.measure()
         net.close()
         report.append(table_of(net))
+        print(report[-1], flush=True)
+    if MEMORY_NET in options.nets:
+        report.append(measure_memory(options, tables[24], 100_000 if options.quick else 1_000_000))
         print(report[-1], flush=True)
     if options.out:
         pathlib.Path(options.out).write_text("\n".join(report))

@@ -3,7 +3,7 @@
 #
 #   bench/infer.sh [--quick | --full] [--seconds N] [--nets NET,...] [--threads N] [--engine NAME] [--out FILE]
 #
-# --seconds: of work for each cell of the table, shared by its three repeats (default 15: about half an hour).
+# --seconds: of work for each cell of the table, shared by its three repeats (default 20: about 40 minutes).
 # --quick:   one net and 3 seconds a cell: a smoke run of two to three minutes whose figures mean little.
 # --full:    all batch sizes for all inputs, and 60 seconds a cell: hours.
 # --nets:    of mobilenet_v3_small, shufflenet_v2_x1_0, efficientnet_b3, resnet50 (default all).
@@ -14,7 +14,7 @@
 # The pictures are those in $IMAGECALC_DATA/weather (default ../shared/data), else drawn ones. ONNX Runtime and simplejpeg come
 # from PyPI into .deps; without them their line is missing. Leave the machine alone while it runs.
 set -euo pipefail
-seconds=15 threads=1 engine=auto out= mode=
+seconds=20 threads=1 engine=auto out= mode=
 nets=mobilenet_v3_small,shufflenet_v2_x1_0,efficientnet_b3,resnet50
 while [ $# -gt 0 ]; do
   case $1 in
