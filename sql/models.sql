@@ -30,7 +30,7 @@ GRANT SELECT ON ic_models TO PUBLIC;
 -- Asked by the planner for each call: so the library is loaded in time to batch the calls of a session's first query.
 CREATE FUNCTION ic_infer_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION ic_infer_support(internal) IS 'planner support for ic_infer and ic_scores';
+COMMENT ON FUNCTION ic_infer_support(internal) IS 'planner support for ic_infer, ic_scores and ic_topk';
 
 -- STABLE, not IMMUTABLE: a model may be replaced. The cost makes the planner run cheap conditions first.
 CREATE FUNCTION ic_infer(model text, image icimage) RETURNS text
@@ -105,8 +105,10 @@ COMMENT ON FUNCTION ic_reset_stats() IS 'starts the counts of ic_stat_runner and
 REVOKE EXECUTE ON FUNCTION ic_reset_stats() FROM PUBLIC;
 
 CREATE FUNCTION ic_topk(model text, image icimage, k integer, OUT label text, OUT score real) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'ic_topk_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 5;
+    AS 'MODULE_PATHNAME', 'ic_topk_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 5
+    SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_topk(text, icimage, integer) IS 'the k most probable labels, best first';
 CREATE FUNCTION ic_topk(model text, picture bytea, k integer, OUT label text, OUT score real) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'ic_topk_picture' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 20000 ROWS 5;
+    AS 'MODULE_PATHNAME', 'ic_topk_picture' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 20000 ROWS 5
+    SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_topk(text, bytea, integer) IS 'the same for a picture file';

@@ -44,11 +44,21 @@ const struct varlena* copy_image(ExprState* expression, ExprContext* context) {
 struct InferBatches::Fetched {
   HeapTuple* rows;
   const struct varlena** images;  // [row][source]
+  int32* counts;                  // likewise: of labels that are wanted
   int count;
   bool ended;
 };
 
 namespace {
+
+// How many labels are wanted of the row's image. False for NULL.
+bool read_count(ExprState* expression, ExprContext* context, int32* count) {
+  *count = 1;
+  if (!expression) return true;
+  bool null;
+  *count = DatumGetInt32(ExecEvalExprSwitchContext(expression, context, &null));
+  return !null;
+}
 
 // One row. False at the end of the node below.
 template <typename Fetched>
@@ -58,8 +68,10 @@ bool fetch_row(const InferInput& input, Fetched& fetched, MemoryContext rows, Me
   MemoryContext outer = MemoryContextSwitchTo(images);
   input.expressions->ecxt_outertuple = slot;
   const struct varlena** own = fetched.images + fetched.count * input.source_count;
+  int32* counts = fetched.counts + fetched.count * input.source_count;
   for (int i = 0; i < input.source_count; ++i) {
-    own[i] = copy_image(input.sources[i].image, input.expressions);
+    const bool wanted = read_count(input.sources[i].count, input.expressions, counts + i);
+    own[i] = wanted ? copy_image(input.sources[i].image, input.expressions) : nullptr;
     if (own[i]) *bytes += VARSIZE_ANY(own[i]);
   }
   ResetExprContext(input.expressions);
@@ -160,6 +172,8 @@ bool InferBatches::fetch(std::int64_t size) {
       fetched.rows = static_cast<HeapTuple*>(MemoryContextAlloc(images_, capacity * sizeof(HeapTuple)));
       fetched.images = static_cast<const struct varlena**>(
           MemoryContextAlloc(images_, capacity * static_cast<Size>(input_.source_count) * sizeof(struct varlena*)));
+      fetched.counts = static_cast<int32*>(
+          MemoryContextAlloc(images_, capacity * static_cast<Size>(input_.source_count) * sizeof(int32)));
       for (std::size_t bytes = 0; fetched.count < size && bytes < kMaxBatchBytes && !fetched.ended;) {
         CHECK_FOR_INTERRUPTS();
         fetched.ended = !fetch_row(input_, fetched, memory, images_, &bytes);
@@ -195,6 +209,7 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
     const Bytes bytes = varlena_bytes(image);
     const auto kind = source.picture ? InferItem::Kind::picture : InferItem::Kind::value;
     try {
+      check_label_count(fetched.counts[row * models_.size() + index]);
       check_image(*models_[index], bytes, kind);
     } catch (const Error& error) {
       scores.failures[row] = {error.fault(), -1, error.what(), error.hint()};

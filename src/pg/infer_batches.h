@@ -19,10 +19,11 @@ namespace imagecalc {
 struct ImageSource {
   ExprState* model;
   ExprState* image;
-  bool picture;  // files, not values
+  ExprState* count;  // of labels that are wanted of it; or null: some are. Where it is NULL no image is looked at
+  bool picture;      // files, not values
 };
 
-// What a call of ic_infer or ic_scores shows of a source's scores.
+// What a call shows of a source's scores.
 struct InferResult {
   int source;
   bool scores;  // all probabilities, not the label

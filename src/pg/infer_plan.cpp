@@ -33,6 +33,9 @@ constexpr Surroundings kAllRows{{.all = true, .eager = true, .limit = nullptr}, 
 // Rows that go on one by one to who reads the node, though perhaps not all of them.
 Surroundings without_limit(Surroundings around) { return {{around.reading.all, around.reading.eager, nullptr}, false}; }
 
+// Whose plans are rewritten: it knows all parameters of its execution.
+PlannedStmt* statement_at_work = nullptr;
+
 Plan* rewrite(Plan* plan, Surroundings around);
 Surroundings around_outer(const Plan* node, Surroundings around);
 
@@ -88,7 +91,7 @@ void add_stage(Stack* stack, List* calls) {
 
 // The calls of an expression that are not known yet.
 List* new_calls(Node* expression, const Stack* stack) {
-  Calls calls{.varno = 0, .any_image = stack->reading.all, .in_aggregates = false, .found = NIL};
+  Calls calls{.varno = 0, .any_image = stack->reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
   collect_calls(expression, &calls);
   return list_difference(calls.found, stack->known);
 }
@@ -138,7 +141,7 @@ void take_place_of(Stack* stack, Plan* node) {
 }
 
 bool has_calls(Node* expression, Reading reading) {
-  Calls calls{.varno = 0, .any_image = reading.all, .in_aggregates = false, .found = NIL};
+  Calls calls{.varno = 0, .any_image = reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
   collect_calls(expression, &calls);
   return calls.found != NIL;
 }
@@ -246,7 +249,7 @@ Plan* stack_instead(Result* node, Surroundings around) {
 
 // Columns for the calls, if any, between the node and the one below.
 List* stack_below(Plan** child, Node* expressions, Plan* node, bool in_aggregates, Reading reading) {
-  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = in_aggregates, .found = NIL};
+  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = in_aggregates, .outer = nullptr, .found = NIL};
   collect_calls(expressions, &calls);
   if (!calls.found) return NIL;
   Stack stack{*child, output_columns(*child), node, reading};
@@ -280,9 +283,22 @@ void stack_below_aggregate(Agg* node, Surroundings around) {
   plan->qual = reinterpret_cast<List*>(replace_in_aggregates(reinterpret_cast<Node*>(plan->qual), known));
 }
 
+List* split_rankings(List* targets, const Calls* calls) {
+  List* split = NIL;
+  ListCell* cell;
+  foreach (cell, targets) {
+    auto* entry = static_cast<TargetEntry*>(copyObjectImpl(lfirst(cell)));
+    entry->expr = reinterpret_cast<Expr*>(split_ranking(reinterpret_cast<Node*>(entry->expr), calls));
+    split = lappend(split, entry);
+  }
+  return split;
+}
+
 void stack_below_set_returning(ProjectSet* node, Surroundings around) {
   Plan* plan = &node->plan;
   const Reading reading = around_outer(plan, around).reading;
+  const Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
+  plan->targetlist = split_rankings(plan->targetlist, &calls);
   List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(plan->targetlist), plan, false, reading);
   if (known) plan->targetlist = replace_in_list(plan->targetlist, known);
 }
@@ -322,6 +338,147 @@ void stack_below_inner_keys(HashJoin* node) {
   hash->hashkeys = replace_in_list(hash->hashkeys, known);
   Node* clauses = reinterpret_cast<Node*>(node->hashclauses);
   node->hashclauses = reinterpret_cast<List*>(replace_known(clauses, known_to_join, INNER_VAR));
+}
+
+// ---- the outer side of a nested loop whose inner side computes calls from its columns: for each row, as it is begun anew
+
+// Where in the inner side expressions are evaluated for every row of the outer side, and the nodes from its top to there.
+struct Places {
+  List* expressions;  // Node**, each an expression or a List of them
+  List* nodes;
+};
+
+bool returns_one_row(const Plan* plan) {
+  return IsA(plan, Result) && !plan->lefttree && !plan->qual && !reinterpret_cast<const Result*>(plan)->resconstantqual;
+}
+
+bool asks_for_a_row(const Limit* node) {
+  return !node->limitOffset && node->limitCount && IsA(node->limitCount, Const) &&
+         !reinterpret_cast<Const*>(node->limitCount)->constisnull &&
+         DatumGetInt64(reinterpret_cast<Const*>(node->limitCount)->constvalue) > 0;
+}
+
+void find_places(Plan* plan, Places* places) {
+  places->nodes = lappend(places->nodes, plan);
+  ListCell* cell;
+  switch (nodeTag(plan)) {
+    case T_Result:
+      if (returns_one_row(plan)) places->expressions = lappend(places->expressions, &plan->targetlist);
+      if (plan->lefttree && !reinterpret_cast<Result*>(plan)->resconstantqual) find_places(plan->lefttree, places);
+      return;
+    case T_ProjectSet:
+      if (returns_one_row(plan->lefttree)) places->expressions = lappend(places->expressions, &plan->targetlist);
+      return;
+    case T_FunctionScan:
+      foreach (cell, reinterpret_cast<FunctionScan*>(plan)->functions)
+        places->expressions = lappend(places->expressions, &lfirst_node(RangeTblFunction, cell)->funcexpr);
+      return;
+    case T_SubqueryScan:
+      return find_places(reinterpret_cast<SubqueryScan*>(plan)->subplan, places);
+    case T_Limit:
+      if (asks_for_a_row(reinterpret_cast<Limit*>(plan))) find_places(plan->lefttree, places);
+      return;
+    case T_Memoize:
+    case T_Sort:
+    case T_Agg:
+    case T_WindowAgg:
+      return find_places(plan->lefttree, places);
+    default:
+      return;
+  }
+}
+
+Node* split_at(Node* place, const Calls* calls) {
+  if (!place || !IsA(place, List)) return split_ranking(place, calls);
+  return reinterpret_cast<Node*>(split_rankings(reinterpret_cast<List*>(place), calls));
+}
+
+Bitmapset* parameters_set_by(const NestLoop* node) {
+  Bitmapset* set = nullptr;
+  ListCell* cell;
+  foreach (cell, node->nestParams) set = bms_add_member(set, lfirst_node(NestLoopParam, cell)->paramno);
+  return set;
+}
+
+// In the terms of the outer side.
+Node* as_outer_columns(Node* node, void* nest_params) {
+  if (!node) return nullptr;
+  if (!IsA(node, Param) || reinterpret_cast<Param*>(node)->paramkind != PARAM_EXEC)
+    return mutate_children(node, as_outer_columns, nest_params);
+  ListCell* cell;
+  foreach (cell, static_cast<List*>(nest_params)) {
+    auto* set = lfirst_node(NestLoopParam, cell);
+    if (set->paramno == reinterpret_cast<Param*>(node)->paramid) return static_cast<Node*>(copyObjectImpl(set->paramval));
+  }
+  return static_cast<Node*>(copyObjectImpl(node));
+}
+
+// A parameter by which the nested loop hands over a column of its outer side.
+Param* hand_over(NestLoop* node, int number, const Node* expression) {
+  List** types = &statement_at_work->paramExecTypes;
+  auto* set = makeNode(NestLoopParam);
+  set->paramno = list_length(*types);
+  set->paramval = column(OUTER_VAR, number, expression);
+  *types = lappend_oid(*types, exprType(expression));
+  node->nestParams = lappend(node->nestParams, set);
+  auto* parameter = makeNode(Param);
+  *parameter = {.xpr = {T_Param}, .paramkind = PARAM_EXEC, .paramid = set->paramno, .paramtype = exprType(expression),
+                .paramtypmod = exprTypmod(expression), .paramcollid = exprCollation(expression), .location = -1};
+  return parameter;
+}
+
+void depend_on(List* nodes, int parameter) {
+  ListCell* cell;
+  foreach (cell, nodes) {
+    auto* node = static_cast<Plan*>(lfirst(cell));
+    node->extParam = bms_add_member(bms_copy(node->extParam), parameter);
+    node->allParam = bms_add_member(bms_copy(node->allParam), parameter);
+    if (!IsA(node, FunctionScan)) continue;
+    ListCell* function;
+    foreach (function, reinterpret_cast<FunctionScan*>(node)->functions) {
+      auto* called = lfirst_node(RangeTblFunction, function);
+      called->funcparams = bms_add_member(bms_copy(called->funcparams), parameter);
+    }
+  }
+}
+
+// The inner side is begun anew for every row of the outer side. What it computes of that row's image alone becomes a column
+// of the outer side, by a parameter. Then a Memoize, which knows others, has little left to save.
+void stack_below_nested_loop(NestLoop* node, Surroundings around) {
+  Plan* plan = &node->join.plan;
+  if (!node->nestParams) return;
+  const Reading reading = around_outer(plan, around).reading;
+  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = false, .outer = parameters_set_by(node),
+              .found = NIL};
+  Places places{};
+  find_places(plan->righttree, &places);
+  ListCell* cell;
+  foreach (cell, places.expressions) {
+    auto** place = static_cast<Node**>(lfirst(cell));
+    *place = split_at(*place, &calls);
+    collect_calls(*place, &calls);
+  }
+  if (!calls.found) return;
+
+  Stack stack{plan->lefttree, output_columns(plan->lefttree), plan, reading};
+  const int columns = list_length(stack.known);
+  List* outer_calls = NIL;
+  foreach (cell, calls.found)
+    outer_calls = lappend(outer_calls, as_outer_columns(static_cast<Node*>(lfirst(cell)), node->nestParams));
+  add_stage(&stack, outer_calls);
+  plan->lefttree = stack.top;
+
+  if (IsA(plan->righttree, Memoize)) plan->righttree = plan->righttree->lefttree;
+  List* parameters = NIL;
+  foreach (cell, calls.found) {
+    Param* parameter = hand_over(node, columns + list_length(parameters) + 1, static_cast<Node*>(lfirst(cell)));
+    parameters = lappend(parameters, parameter);
+    depend_on(places.nodes, parameter->paramid);
+  }
+  foreach (cell, places.expressions) {
+    auto** place = static_cast<Node**>(lfirst(cell));
+    *place = replace_each(*place, calls.found, parameters);
+  }
 }
 
 // ---- the tree
@@ -429,6 +586,9 @@ Plan* rewrite(Plan* plan, Surroundings around) {
       stack_below_outer_keys(reinterpret_cast<HashJoin*>(plan), around);
       stack_below_inner_keys(reinterpret_cast<HashJoin*>(plan));
       return stack_above(plan, around);
+    case T_NestLoop:
+      stack_below_nested_loop(reinterpret_cast<NestLoop*>(plan), around);
+      return stack_above(plan, around);
     case T_SeqScan:
     case T_SampleScan:
     case T_IndexScan:
@@ -443,7 +603,6 @@ Plan* rewrite(Plan* plan, Surroundings around) {
     case T_CteScan:
     case T_NamedTuplestoreScan:
     case T_WorkTableScan:
-    case T_NestLoop:
     case T_MergeJoin:
     case T_Gather:
     case T_GatherMerge:
@@ -459,6 +618,7 @@ Plan* rewrite(Plan* plan, Surroundings around) {
 
 // Changes the statement where it stands. A scrollable cursor must be able to go backwards, which ImageInfer cannot.
 void rewrite_statement(PlannedStmt* statement, int cursor_options) {
+  statement_at_work = statement;
   const bool eager = !(cursor_options & (CURSOR_OPT_SCROLL | CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN));
   const bool all = statement->commandType != CMD_SELECT;
   rewrite_list(statement->subplans, kUnknown);

@@ -6,6 +6,7 @@
 #include "pg/wall.h"
 
 extern "C" {
+#include "catalog/objectaccess.h"
 #include "commands/explain.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
@@ -47,6 +48,18 @@ void drop_batches(void* state) {
   scan->batches = nullptr;
 }
 
+// How many labels a call of ic_topk wants; null where that matters to nobody here.
+Expr* count_of(const FuncExpr* call) {
+  return list_length(call->args) > 2 ? static_cast<Expr*>(lthird(call->args)) : nullptr;
+}
+
+// What the executor does before it calls a function.
+void check_may_call(Oid function) {
+  const AclResult allowed = pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE);
+  if (allowed != ACLCHECK_OK) aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(function));
+  InvokeFunctionExecuteHook(function);
+}
+
 int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent, bool picture) {
   List* arguments = lappend(list_copy(call->args), makeInteger(picture));
   ListCell* cell;
@@ -55,6 +68,7 @@ int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent
   *seen = lappend(*seen, arguments);
   input->sources[input->source_count] = {.model = ExecInitExpr(static_cast<Expr*>(linitial(call->args)), parent),
                                          .image = ExecInitExpr(static_cast<Expr*>(lsecond(call->args)), parent),
+                                         .count = ExecInitExpr(count_of(call), parent),
                                          .picture = picture};
   return input->source_count++;
 }
@@ -70,8 +84,7 @@ void read_calls(const CustomScan* plan, InferInput* input, PlanState* parent) {
     auto* call = reinterpret_cast<FuncExpr*>(list_nth_node(TargetEntry, plan->custom_scan_tlist, i)->expr);
     const CallKind kind = call_kind(call->funcid);
     if (!kind.known) elog(ERROR, "function %u has changed since the query was planned", call->funcid);
-    // Not run; but this checks that the user may.
-    (void)ExecInitExpr(reinterpret_cast<Expr*>(call), parent);
+    check_may_call(call->funcid);
     input->results[input->result_count++] = {.source = add_source(input, &seen, call, parent, kind.picture),
                                              .scores = kind.scores};
   }
