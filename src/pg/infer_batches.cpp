@@ -93,6 +93,19 @@ MemoryContext make_context(MemoryContext parent, const char* name) {
 
 }  // namespace
 
+InferTotals& InferTotals::operator+=(const InferTotals& other) {
+  batches += other.batches;
+  images += other.images;
+  bytes += other.bytes;
+  engines |= other.engines;
+  fetch_ms += other.fetch_ms;
+  transfer_ms += other.transfer_ms;
+  decode_ms += other.decode_ms;
+  model_ms += other.model_ms;
+  wait_ms += other.wait_ms;
+  return *this;
+}
+
 InferBatches::InferBatches(const InferInput& input)
     : input_(input), models_(static_cast<std::size_t>(input.source_count)) {
   images_ = make_context(input.memory, "ImageInfer images");
@@ -258,9 +271,7 @@ void InferBatches::receive(Batch& batch) {
     const auto items = std::count_if(scores.item.begin(), scores.item.end(), [](std::int32_t item) { return item >= 0; });
     check_reply(*models_[i], static_cast<std::size_t>(items), scores.reply);
     for (Failure& failure : scores.reply.failures) scores.item_failures[failure.item] = std::move(failure);
-    for (const EngineChoice engine : scores.reply.engines)
-      if (std::find(totals_.engines.begin(), totals_.engines.end(), engine) == totals_.engines.end())
-        totals_.engines.push_back(engine);
+    for (const EngineChoice engine : scores.reply.engines) totals_.engines |= 1u << static_cast<unsigned>(engine);
     totals_.decode_ms += scores.reply.decode_us / 1000;
     totals_.model_ms += scores.reply.model_us / 1000;
   }

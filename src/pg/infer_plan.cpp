@@ -8,6 +8,7 @@ extern "C" {
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "nodes/supportnodes.h"
+#include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/planner.h"
 #include "optimizer/tlist.h"
@@ -86,6 +87,7 @@ void add_stage(Stack* stack, List* calls) {
   // A node that is skipped in a rescan because nothing it depends on has changed must know all that it depends on.
   scan->scan.plan.extParam = bms_union(stack->top->extParam, stack->stands_for->extParam);
   scan->scan.plan.allParam = bms_union(stack->top->allParam, stack->stands_for->allParam);
+  scan->scan.plan.parallel_safe = stack->stands_for->parallel_safe;  // a subplan that is not is kept from workers
   stack->top = &scan->scan.plan;
 }
 
@@ -544,14 +546,37 @@ void rewrite_list(List* plans, Surroundings around) {
   foreach (cell, plans) lfirst(cell) = rewrite(static_cast<Plan*>(lfirst(cell)), around);
 }
 
+// Below a Gather: what workers do is counted as well.
+void count_in_workers(Plan* plan) {
+  if (!plan) return;
+  check_stack_depth();
+  if (is_infer_scan(plan)) plan->parallel_aware = true;
+  ListCell* cell;
+  switch (nodeTag(plan)) {
+    case T_Append:
+      foreach (cell, reinterpret_cast<Append*>(plan)->appendplans) count_in_workers(static_cast<Plan*>(lfirst(cell)));
+      return;
+    case T_MergeAppend:
+      foreach (cell, reinterpret_cast<MergeAppend*>(plan)->mergeplans) count_in_workers(static_cast<Plan*>(lfirst(cell)));
+      return;
+    case T_SubqueryScan:
+      return count_in_workers(reinterpret_cast<SubqueryScan*>(plan)->subplan);
+    default:
+      count_in_workers(plan->lefttree);
+      count_in_workers(plan->righttree);
+  }
+}
+
 void rewrite_children(Plan* node, Surroundings around) {
   const Surroundings each = without_limit(around);
   switch (nodeTag(node)) {
-    case T_Gather:  // workers do not infer
-    case T_GatherMerge:
     case T_CustomScan:  // other people's
     case T_ForeignScan:
       return;
+    case T_Gather:
+    case T_GatherMerge:
+      node->lefttree = rewrite(node->lefttree, each);
+      return count_in_workers(node->lefttree);
     case T_Append:
       return rewrite_list(reinterpret_cast<Append*>(node)->appendplans, each);
     case T_MergeAppend:
@@ -631,6 +656,7 @@ void rewrite_statement(PlannedStmt* statement, int cursor_options) {
 
 planner_hook_type next_planner = nullptr;
 ExecutorStart_hook_type next_executor_start = nullptr;
+set_rel_pathlist_hook_type next_set_paths = nullptr;
 
 // Whether the plan at work has calls: the planner tells ic_infer_support of each.
 bool calls_seen = false;
@@ -660,6 +686,24 @@ PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, 
   return statement;
 }
 
+bool has_partial_paths(PlannerInfo* root, Index relation) {
+  const RelOptInfo* part = root->simple_rel_array[relation];
+  return part && part->partial_pathlist;
+}
+
+// Postgres gives workers no table below min_parallel_table_scan_size, but it does give them partitions of any size, if these
+// look dear enough. Calls make them so, though the runner is no faster for more processes.
+void keep_workers_from_small_parts(PlannerInfo* root, RelOptInfo* relation, Index index, RangeTblEntry* entry) {
+  if (next_set_paths) next_set_paths(root, relation, index, entry);
+  if (!calls_seen || !entry->inh || !relation->partial_pathlist) return;
+  ListCell* cell;
+  foreach (cell, root->append_rel_list) {
+    const auto* part = lfirst_node(AppendRelInfo, cell);
+    if (part->parent_relid == index && has_partial_paths(root, part->child_relid)) return;
+  }
+  relation->partial_pathlist = NIL;
+}
+
 // The plan may belong to a cache: what is changed is a copy that lives as long as its execution, and the cache plans anew.
 void see_to_early_plan(QueryDesc* query, int flags) {
   if (GetCurrentTransactionStartTimestamp() != unseen_in) unseen_in = 0;
@@ -686,6 +730,8 @@ void install_infer_planner() {
   register_infer_scan();
   next_planner = planner_hook;
   planner_hook = plan_statement;
+  next_set_paths = set_rel_pathlist_hook;
+  set_rel_pathlist_hook = keep_workers_from_small_parts;
   next_executor_start = ExecutorStart_hook;
   ExecutorStart_hook = start_executor;
 }

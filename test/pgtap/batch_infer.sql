@@ -303,17 +303,56 @@ FROM composed_rows WHERE rows_of(statement) IS DISTINCT FROM rows;
 RESET imagecalc.batch_size;
 SELECT cmp_ok(count(*) FILTER (WHERE nodes_in(statement) > 0), '>', count(*) * 3 / 4, 'most of which are batched') FROM composed;
 
--- ---- parallel plans: the images are read by workers, and scored above them
+-- ---- parallel plans: workers read and score, with a model that this transaction has made
+
+-- A query's rows as text, in whatever order. Other than a loop over a query this leaves parts of it to workers.
+CREATE FUNCTION parallel_rows_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT s::text FROM (%s) AS s', query);
+END
+$$;
+-- How many ImageInfer nodes workers run, and how many nodes have workers.
+CREATE FUNCTION worker_nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Parallel Custom Scan (ImageInfer)%'$$;
+CREATE FUNCTION gathers_in(statement text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Gather%'$$;
 
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
+SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM few'), 0::bigint, 'no workers for a small table');
+SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM parted'), 0::bigint, 'nor for small partitions');
 SET min_parallel_table_scan_size = 0;
-SELECT is(nodes_in('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x'''), 1::bigint, 'parallel: the node');
-SELECT ok(bool_or(line LIKE '%Gather%'), 'above a Gather')
-FROM plan_of('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''') AS line;
-SELECT set_eq('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''',
-              'SELECT id, said FROM (SELECT id, unnest(ARRAY[ic_infer(''linear'', image)]) AS said FROM few) s',
-              'and the same rows, in whatever order');
+SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) FROM few'), 1::bigint, 'parallel: a node that workers run');
+SELECT is(worker_nodes_in('SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'''), 1::bigint, 'above a parallel Append');
+SELECT is(worker_nodes_in('SELECT count(ic_infer(''linear'', image)) FROM few'), 1::bigint, 'below a partial aggregate');
+SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) AS said FROM few ORDER BY said'), 1::bigint, 'below a Gather Merge');
+SELECT is(worker_nodes_in('SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t'), 1::bigint,
+          'below a nested loop that hands scores over');
+SET enable_nestloop = off;
+SELECT is(worker_nodes_in('SELECT f.id, g.id FROM few f JOIN few g ON g.label = ic_infer(''linear'', f.image)'), 1::bigint,
+          'below a shared hash, or the side that looks into it');
+RESET enable_nestloop;
+
+CREATE TEMP TABLE by_workers AS
+SELECT place, nodes, statement, ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r) AS rows FROM shape JOIN row_by_row USING (place)
+WHERE statement LIKE 'SELECT%' AND statement NOT LIKE '%UPDATE%' AND (statement LIKE '%ORDER BY%' OR statement NOT LIKE '%LIMIT%');
+SELECT cmp_ok(count(*) FILTER (WHERE worker_nodes_in(statement) > 0), '>', count(*) / 2, 'most shapes have a node in workers')
+FROM by_workers WHERE nodes > 0;
+SET imagecalc.batch_size = 7;
+SELECT is(ARRAY(SELECT r FROM parallel_rows_of(statement) AS r ORDER BY r), rows, format('by workers: %s', statement))
+FROM by_workers ORDER BY place;
+SET parallel_leader_participation = off;
+SET enable_hashjoin = off;
+SET force_parallel_mode = on;
+SELECT is(ARRAY(SELECT r FROM parallel_rows_of(statement) AS r ORDER BY r), rows, format('by workers alone, other joins: %s', statement))
+FROM by_workers WHERE nodes > 0 ORDER BY place;
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'EXPLAIN counts what workers have sent');
+SELECT is(images_sent('SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t'), 60::bigint, 'in a join, too');
+RESET enable_hashjoin;
+RESET parallel_leader_participation;
+RESET force_parallel_mode;
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'and the leader');
+RESET imagecalc.batch_size;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
@@ -417,6 +456,27 @@ END
 $$;
 SELECT is(context_of('SELECT ic_infer(''rgb'', jpeg) FROM ordered'), 'image of row 5 that ImageInfer has read', 'it says which');
 SELECT is(context_of('SELECT ic_infer(''linear'', image) FROM ordered'), 'image of row 7 that ImageInfer has read', 'both do');
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET parallel_leader_participation = off;
+CREATE FUNCTION whole_context_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    context text;
+BEGIN
+    PERFORM count(*) FROM parallel_rows_of(query);
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RETURN context;
+END
+$$;
+SELECT matches(whole_context_of('SELECT id, ic_infer(''rgb'', jpeg) FROM ordered'),
+               '^image of row \d+ that ImageInfer has read\nparallel worker', 'a worker says so, too');
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+RESET parallel_leader_participation;
 DECLARE up_to_it NO SCROLL CURSOR FOR SELECT id, ic_infer('rgb', jpeg) FROM ordered;
 SELECT is(array_length(r, 1), 4, 'a cursor reads up to it') FROM fetched('up_to_it', ARRAY['3', '1']) AS r;
 SELECT complains('SELECT fetched(''up_to_it'', ARRAY[''1''])', '22P03', '%', '%', 'and fails at it');
