@@ -686,22 +686,33 @@ PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, 
   return statement;
 }
 
-bool has_partial_paths(PlannerInfo* root, Index relation) {
-  const RelOptInfo* part = root->simple_rel_array[relation];
-  return part && part->partial_pathlist;
+// The size of the tables that a relation is put together from. Other parts count as large where workers can have them.
+double pages_of_parts(PlannerInfo* root, Index relation) {
+  check_stack_depth();
+  double pages = 0;
+  ListCell* cell;
+  foreach (cell, root->append_rel_list) {
+    const auto* link = lfirst_node(AppendRelInfo, cell);
+    if (link->parent_relid != relation || !root->simple_rel_array[link->child_relid]) continue;
+    const RelOptInfo* part = root->simple_rel_array[link->child_relid];
+    if (root->simple_rte_array[link->child_relid]->inh)
+      pages += pages_of_parts(root, link->child_relid);
+    else if (part->rtekind == RTE_RELATION)
+      pages += part->pages;
+    else if (part->partial_pathlist)
+      pages += min_parallel_table_scan_size;
+  }
+  return pages;
 }
 
 // Postgres gives workers no table below min_parallel_table_scan_size, but it does give them partitions of any size, if these
 // look dear enough. Calls make them so, though the runner is no faster for more processes.
 void keep_workers_from_small_parts(PlannerInfo* root, RelOptInfo* relation, Index index, RangeTblEntry* entry) {
   if (next_set_paths) next_set_paths(root, relation, index, entry);
-  if (!calls_seen || !entry->inh || !relation->partial_pathlist) return;
-  ListCell* cell;
-  foreach (cell, root->append_rel_list) {
-    const auto* part = lfirst_node(AppendRelInfo, cell);
-    if (part->parent_relid == index && has_partial_paths(root, part->child_relid)) return;
-  }
+  if (!calls_seen || !entry->inh || pages_of_parts(root, index) >= min_parallel_table_scan_size) return;
   relation->partial_pathlist = NIL;
+  // A relation that is alone is put together again for the target list; in a join workers may have the others.
+  if (bms_membership(root->all_baserels) == BMS_SINGLETON) relation->consider_parallel = false;
 }
 
 // The plan may belong to a cache: what is changed is a copy that lives as long as its execution, and the cache plans anew.
