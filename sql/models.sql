@@ -30,24 +30,24 @@ GRANT SELECT ON ic_models TO PUBLIC;
 -- Asked by the planner for each call: so the library is loaded in time to batch the calls of a session's first query.
 CREATE FUNCTION ic_infer_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION ic_infer_support(internal) IS 'planner support for ic_infer and ic_scores';
+COMMENT ON FUNCTION ic_infer_support(internal) IS 'planner support for ic_infer, ic_scores and ic_topk';
 
 -- STABLE, not IMMUTABLE: a model may be replaced. The cost makes the planner run cheap conditions first.
 CREATE FUNCTION ic_infer(model text, image icimage) RETURNS text
-    AS 'MODULE_PATHNAME', 'ic_infer_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000
+    AS 'MODULE_PATHNAME', 'ic_infer_value' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_infer(text, icimage) IS 'the label that the model gives the image';
 CREATE FUNCTION ic_infer(model text, picture bytea) RETURNS text
-    AS 'MODULE_PATHNAME', 'ic_infer_picture' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 20000
+    AS 'MODULE_PATHNAME', 'ic_infer_picture' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20000
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_infer(text, bytea) IS
     'the label that the model gives a picture file (JPEG, PNG or WebP); a model with a format encodes it on the way';
 CREATE FUNCTION ic_scores(model text, image icimage) RETURNS real[]
-    AS 'MODULE_PATHNAME', 'ic_scores_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000
+    AS 'MODULE_PATHNAME', 'ic_scores_value' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_scores(text, icimage) IS 'one probability a label (softmax of the model''s outputs), in the order of ic_models.labels';
 CREATE FUNCTION ic_scores(model text, picture bytea) RETURNS real[]
-    AS 'MODULE_PATHNAME', 'ic_scores_picture' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 20000
+    AS 'MODULE_PATHNAME', 'ic_scores_picture' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20000
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_scores(text, bytea) IS 'the same for a picture file';
 
@@ -105,8 +105,10 @@ COMMENT ON FUNCTION ic_reset_stats() IS 'starts the counts of ic_stat_runner and
 REVOKE EXECUTE ON FUNCTION ic_reset_stats() FROM PUBLIC;
 
 CREATE FUNCTION ic_topk(model text, image icimage, k integer, OUT label text, OUT score real) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'ic_topk_value' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 5;
+    AS 'MODULE_PATHNAME', 'ic_topk_value' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000 ROWS 5
+    SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_topk(text, icimage, integer) IS 'the k most probable labels, best first';
 CREATE FUNCTION ic_topk(model text, picture bytea, k integer, OUT label text, OUT score real) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'ic_topk_picture' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 20000 ROWS 5;
+    AS 'MODULE_PATHNAME', 'ic_topk_picture' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20000 ROWS 5
+    SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_topk(text, bytea, integer) IS 'the same for a picture file';

@@ -44,11 +44,21 @@ const struct varlena* copy_image(ExprState* expression, ExprContext* context) {
 struct InferBatches::Fetched {
   HeapTuple* rows;
   const struct varlena** images;  // [row][source]
+  int32* counts;                  // likewise: of labels that are wanted
   int count;
   bool ended;
 };
 
 namespace {
+
+// How many labels are wanted of the row's image. False for NULL.
+bool read_count(ExprState* expression, ExprContext* context, int32* count) {
+  *count = 1;
+  if (!expression) return true;
+  bool null;
+  *count = DatumGetInt32(ExecEvalExprSwitchContext(expression, context, &null));
+  return !null;
+}
 
 // One row. False at the end of the node below.
 template <typename Fetched>
@@ -58,8 +68,10 @@ bool fetch_row(const InferInput& input, Fetched& fetched, MemoryContext rows, Me
   MemoryContext outer = MemoryContextSwitchTo(images);
   input.expressions->ecxt_outertuple = slot;
   const struct varlena** own = fetched.images + fetched.count * input.source_count;
+  int32* counts = fetched.counts + fetched.count * input.source_count;
   for (int i = 0; i < input.source_count; ++i) {
-    own[i] = copy_image(input.sources[i].image, input.expressions);
+    const bool wanted = read_count(input.sources[i].count, input.expressions, counts + i);
+    own[i] = wanted ? copy_image(input.sources[i].image, input.expressions) : nullptr;
     if (own[i]) *bytes += VARSIZE_ANY(own[i]);
   }
   ResetExprContext(input.expressions);
@@ -80,6 +92,19 @@ MemoryContext make_context(MemoryContext parent, const char* name) {
 }
 
 }  // namespace
+
+InferTotals& InferTotals::operator+=(const InferTotals& other) {
+  batches += other.batches;
+  images += other.images;
+  bytes += other.bytes;
+  engines |= other.engines;
+  fetch_ms += other.fetch_ms;
+  transfer_ms += other.transfer_ms;
+  decode_ms += other.decode_ms;
+  model_ms += other.model_ms;
+  wait_ms += other.wait_ms;
+  return *this;
+}
 
 InferBatches::InferBatches(const InferInput& input)
     : input_(input), models_(static_cast<std::size_t>(input.source_count)) {
@@ -157,6 +182,8 @@ bool InferBatches::fetch(std::int64_t size) {
       fetched.rows = static_cast<HeapTuple*>(MemoryContextAlloc(images_, capacity * sizeof(HeapTuple)));
       fetched.images = static_cast<const struct varlena**>(
           MemoryContextAlloc(images_, capacity * static_cast<Size>(input_.source_count) * sizeof(struct varlena*)));
+      fetched.counts = static_cast<int32*>(
+          MemoryContextAlloc(images_, capacity * static_cast<Size>(input_.source_count) * sizeof(int32)));
       for (std::size_t bytes = 0; fetched.count < size && bytes < kMaxBatchBytes && !fetched.ended;) {
         CHECK_FOR_INTERRUPTS();
         fetched.ended = !fetch_row(input_, fetched, memory, images_, &bytes);
@@ -192,6 +219,7 @@ InferBatches::Scores InferBatches::send(const ImageSource& source, std::size_t i
     const Bytes bytes = varlena_bytes(image);
     const auto kind = source.picture ? InferItem::Kind::picture : InferItem::Kind::value;
     try {
+      check_label_count(fetched.counts[row * models_.size() + index]);
       check_image(*models_[index], bytes, kind);
     } catch (const Error& error) {
       scores.failures[row] = {error.fault(), -1, error.what(), error.hint()};
@@ -240,9 +268,7 @@ void InferBatches::receive(Batch& batch) {
     const auto items = std::count_if(scores.item.begin(), scores.item.end(), [](std::int32_t item) { return item >= 0; });
     check_reply(*models_[i], static_cast<std::size_t>(items), scores.reply);
     for (Failure& failure : scores.reply.failures) scores.item_failures[failure.item] = std::move(failure);
-    for (const EngineChoice engine : scores.reply.engines)
-      if (std::find(totals_.engines.begin(), totals_.engines.end(), engine) == totals_.engines.end())
-        totals_.engines.push_back(engine);
+    for (const EngineChoice engine : scores.reply.engines) totals_.engines |= 1u << static_cast<unsigned>(engine);
     totals_.decode_ms += scores.reply.decode_us / 1000;
     totals_.model_ms += scores.reply.model_us / 1000;
   }

@@ -19,10 +19,11 @@ namespace imagecalc {
 struct ImageSource {
   ExprState* model;
   ExprState* image;
-  bool picture;  // files, not values
+  ExprState* count;  // of labels that are wanted of it; or null: some are. Where it is NULL no image is looked at
+  bool picture;      // files, not values
 };
 
-// What a call of ic_infer or ic_scores shows of a source's scores.
+// What a call shows of a source's scores.
 struct InferResult {
   int source;
   bool scores;  // all probabilities, not the label
@@ -42,14 +43,16 @@ struct InferInput {
   int64 limit;           // how many rows will be read at most; 0 is not known
 };
 
-// For EXPLAIN: sums over the whole execution.
+// For EXPLAIN: sums over the whole execution. Plain: workers leave it in shared memory.
 struct InferTotals {
   std::uint64_t batches = 0, images = 0, bytes = 0;
-  std::vector<EngineChoice> engines;  // those that computed scores
-  double fetch_ms = 0;                // reading the rows below
-  double transfer_ms = 0;             // handing images over to the runner
+  std::uint32_t engines = 0;           // those that computed scores: a bit each, by their numbers
+  double fetch_ms = 0;                 // reading the rows below
+  double transfer_ms = 0;              // handing images over to the runner
   double decode_ms = 0, model_ms = 0;  // in the runner, while the rest goes on
-  double wait_ms = 0;                 // with nothing to do until scores came
+  double wait_ms = 0;                  // with nothing to do until scores came
+
+  InferTotals& operator+=(const InferTotals& other);
 };
 
 class InferBatches {

@@ -1,5 +1,6 @@
 #include "pg/infer_calls.h"
 
+#include <algorithm>
 #include <cstring>
 
 extern "C" {
@@ -20,10 +21,12 @@ struct Known {
   const char* symbol;
   CallKind kind;
 };
-const Known kFunctions[] = {{ic_infer_value, "ic_infer_value", {true, false, false}},
-                            {ic_infer_picture, "ic_infer_picture", {true, true, false}},
-                            {ic_scores_value, "ic_scores_value", {true, false, true}},
-                            {ic_scores_picture, "ic_scores_picture", {true, true, true}}};
+const Known kFunctions[] = {{ic_infer_value, "ic_infer_value", {true, false, false, false}},
+                            {ic_infer_picture, "ic_infer_picture", {true, true, false, false}},
+                            {ic_scores_value, "ic_scores_value", {true, false, true, false}},
+                            {ic_scores_picture, "ic_scores_picture", {true, true, true, false}},
+                            {ic_topk_value, "ic_topk_value", {true, false, true, true}},
+                            {ic_topk_picture, "ic_topk_picture", {true, true, true, true}}};
 
 const Known* find_symbol(Oid function) {
   HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -47,38 +50,57 @@ const Node* bare(const Node* node) {
   return node;
 }
 
-bool is_fixed(const Node* model) {
-  const Node* node = bare(model);
-  return IsA(node, Const) || IsA(node, Param);
+// Whether no row changes it. Beyond the nested loop that sets parameters others of the executor's might not be known yet.
+bool is_fixed(const Node* value, const Calls* calls) {
+  const Node* node = bare(value);
+  if (IsA(node, Param)) return !calls->outer || reinterpret_cast<const Param*>(node)->paramkind == PARAM_EXTERN;
+  return IsA(node, Const);
 }
 
-struct Source {
-  int varno;
-  bool used;     // a leaf of it is
-  bool foreign;  // another leaf is
+bool is_source(const Node* node, const Calls* calls) {
+  if (!calls->outer) return is_leaf(node);
+  return is_leaf(node) || (IsA(node, Param) && reinterpret_cast<const Param*>(node)->paramkind == PARAM_EXEC);
+}
+
+bool is_good_source(const Node* node, const Calls* calls) {
+  if (calls->outer) return IsA(node, Param) && bms_is_member(reinterpret_cast<const Param*>(node)->paramid, calls->outer);
+  return calls->varno == 0 || (IsA(node, Var) && static_cast<int>(reinterpret_cast<const Var*>(node)->varno) == calls->varno);
+}
+
+struct Sources {
+  const Calls* calls;
+  bool used;     // a good one is
+  bool foreign;  // another is
 };
 
 bool source_walker(Node* node, void* context) {
   if (!node) return false;
-  if (!is_leaf(node)) return walk_children(node, source_walker, context);
-  auto* source = static_cast<Source*>(context);
-  const bool any = source->varno == 0;
-  const bool good = any || (IsA(node, Var) && static_cast<int>(reinterpret_cast<Var*>(node)->varno) == source->varno);
-  (good ? source->used : source->foreign) = true;
+  auto* sources = static_cast<Sources*>(context);
+  if (!is_source(node, sources->calls)) return walk_children(node, source_walker, context);
+  (is_good_source(node, sources->calls) ? sources->used : sources->foreign) = true;
   return false;
 }
 
-bool can_take_image(Node* image, const Calls* calls) {
-  Source source{calls->varno, false, false};
-  source_walker(image, &source);
-  if (!source.used || source.foreign) return false;
-  return is_leaf(bare(image)) || (calls->any_image && !contain_volatile_functions(image) && !contain_subplans(image));
+bool can_take_value(Node* value, const Calls* calls) {
+  Sources sources{calls, false, false};
+  source_walker(value, &sources);
+  if (!sources.used || sources.foreign) return false;
+  return is_source(bare(value), calls) || (calls->any_image && !contain_volatile_functions(value) && !contain_subplans(value));
 }
 
 bool can_batch(const FuncExpr* call, const Calls* calls) {
-  if (list_length(call->args) != 2 || !call_kind(call->funcid).known) return false;
-  return is_fixed(static_cast<Node*>(linitial(call->args))) &&
-         can_take_image(static_cast<Node*>(lsecond(call->args)), calls);
+  if (call->funcretset || list_length(call->args) < 2 || !call_kind(call->funcid).known) return false;
+  auto* count = static_cast<Node*>(list_length(call->args) > 2 ? lthird(call->args) : nullptr);
+  return is_fixed(static_cast<Node*>(linitial(call->args)), calls) &&
+         can_take_value(static_cast<Node*>(lsecond(call->args)), calls) &&
+         (!count || is_fixed(count, calls) || can_take_value(count, calls));
+}
+
+// How many labels a call of ic_topk is to show: 0 for a constant that is none, -1 for what is not known yet.
+int known_count(const Node* count) {
+  if (!IsA(count, Const)) return -1;
+  const auto* constant = reinterpret_cast<const Const*>(count);
+  return constant->constisnull ? 0 : std::max(0, DatumGetInt32(constant->constvalue));
 }
 
 void collect_from_list(List* list, Calls* calls) {
@@ -117,19 +139,16 @@ void collect_from_call(FuncExpr* call, Calls* calls) {
 
 struct Replacement {
   List* known;
-  int varno;
+  List* others;
 };
 
 Node* replace_walker(Node* node, void* context) {
   if (!node) return nullptr;
   const auto* replacement = static_cast<Replacement*>(context);
   if (is_leaf(node) || IsA(node, FuncExpr)) {
-    int number = 0;
-    ListCell* cell;
-    foreach (cell, replacement->known) {
-      ++number;
-      if (equal(lfirst(cell), node)) return reinterpret_cast<Node*>(column(replacement->varno, number, node));
-    }
+    ListCell *known, *other;
+    forboth (known, replacement->known, other, replacement->others)
+      if (equal(lfirst(known), node)) return static_cast<Node*>(copyObjectImpl(lfirst(other)));
   }
   return mutate_children(node, replace_walker, context);
 }
@@ -221,9 +240,32 @@ void collect_calls(Node* node, Calls* calls) {
   }
 }
 
-Node* replace_known(Node* expression, List* known, int varno) {
-  Replacement replacement{known, varno};
+Node* split_ranking(Node* expression, const Calls* calls) {
+  if (!expression || !IsA(expression, FuncExpr)) return expression;
+  auto* ranking = reinterpret_cast<FuncExpr*>(expression);
+  if (!ranking->funcretset || list_length(ranking->args) != 3 || !call_kind(ranking->funcid).ranks) return expression;
+  const int count = known_count(static_cast<Node*>(lthird(ranking->args)));
+  auto* scores = static_cast<FuncExpr*>(copyObjectImpl(ranking));
+  scores->funcretset = false;
+  scores->funcresulttype = FLOAT4ARRAYOID;
+  if (count > 0) scores->args = list_truncate(scores->args, 2);
+  if (count == 0 || !can_batch(scores, calls)) return expression;
+  ranking = static_cast<FuncExpr*>(copyObjectImpl(ranking));
+  lsecond(ranking->args) = scores;
+  return reinterpret_cast<Node*>(ranking);
+}
+
+Node* replace_each(Node* expression, List* known, List* others) {
+  Replacement replacement{known, others};
   return replace_walker(expression, &replacement);
+}
+
+Node* replace_known(Node* expression, List* known, int varno) {
+  List* columns = NIL;
+  ListCell* cell;
+  foreach (cell, known)
+    columns = lappend(columns, column(varno, list_length(columns) + 1, static_cast<Node*>(lfirst(cell))));
+  return replace_each(expression, known, columns);
 }
 
 Var* column(int varno, int number, const Node* expression) {

@@ -1,4 +1,4 @@
-// The calls of ic_infer and ic_scores in expressions, as the planner sees them.
+// The calls of ic_infer, ic_scores and ic_topk in expressions, as the planner sees them.
 //
 // Here and in infer_plan.cpp the code is Postgres's own kind: no C++ object lives, so ERRORs may pass.
 #pragma once
@@ -13,6 +13,8 @@ PGDLLEXPORT Datum ic_infer_value(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ic_infer_picture(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ic_scores_value(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ic_scores_picture(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ic_topk_value(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ic_topk_picture(PG_FUNCTION_ARGS);
 }
 
 namespace imagecalc {
@@ -30,7 +32,8 @@ inline Node* mutate_children(Node* node, Mutator mutator, void* context) {
 struct CallKind {
   bool known;    // else it is none of ours
   bool picture;  // of a picture file, not of a value
-  bool scores;   // ic_scores, not ic_infer
+  bool scores;   // all probabilities, not the label
+  bool ranks;    // ic_topk: see split_ranking
 };
 CallKind call_kind(Oid function);
 
@@ -46,9 +49,19 @@ struct Calls {
   int varno;           // look for images in columns of this input only; 0: wherever they are from
   bool any_image;      // an image may be computed from leaves: errors in that are met early, by all rows together
   bool in_aggregates;  // look for the calls in the arguments of aggregates, instead of outside of them
+  Bitmapset* outer;    // not null: images are made from these parameters, which a nested loop sets for each row, not leaves
   List* found;
 };
 void collect_calls(Node* expression, Calls* calls);
+
+// ic_topk returns a set, which no node can return as a column. What it needs of an image can be one: its scores. So where these
+// can be batched a call ic_topk(model, image, k) becomes ic_topk(model, SCORES, k), which only sorts; SCORES is a call of the
+// same function, by its privileges, that returns real[] and has the arguments (model, image), and k where that may be NULL
+// or too small: then there is nothing to score. Anything else is returned as it is.
+Node* split_ranking(Node* expression, const Calls* calls);
+
+// A copy in which every member of `known` is replaced by the one of `others` at its place.
+Node* replace_each(Node* expression, List* known, List* others);
 
 // A copy in which every member of `known` is replaced by a column of that number, of `varno`.
 Node* replace_known(Node* expression, List* known, int varno);

@@ -8,6 +8,7 @@ extern "C" {
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "nodes/supportnodes.h"
+#include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/planner.h"
 #include "optimizer/tlist.h"
@@ -32,6 +33,9 @@ constexpr Surroundings kAllRows{{.all = true, .eager = true, .limit = nullptr}, 
 
 // Rows that go on one by one to who reads the node, though perhaps not all of them.
 Surroundings without_limit(Surroundings around) { return {{around.reading.all, around.reading.eager, nullptr}, false}; }
+
+// Whose plans are rewritten: it knows all parameters of its execution.
+PlannedStmt* statement_at_work = nullptr;
 
 Plan* rewrite(Plan* plan, Surroundings around);
 Surroundings around_outer(const Plan* node, Surroundings around);
@@ -83,12 +87,13 @@ void add_stage(Stack* stack, List* calls) {
   // A node that is skipped in a rescan because nothing it depends on has changed must know all that it depends on.
   scan->scan.plan.extParam = bms_union(stack->top->extParam, stack->stands_for->extParam);
   scan->scan.plan.allParam = bms_union(stack->top->allParam, stack->stands_for->allParam);
+  scan->scan.plan.parallel_safe = stack->stands_for->parallel_safe;  // a subplan that is not is kept from workers
   stack->top = &scan->scan.plan;
 }
 
 // The calls of an expression that are not known yet.
 List* new_calls(Node* expression, const Stack* stack) {
-  Calls calls{.varno = 0, .any_image = stack->reading.all, .in_aggregates = false, .found = NIL};
+  Calls calls{.varno = 0, .any_image = stack->reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
   collect_calls(expression, &calls);
   return list_difference(calls.found, stack->known);
 }
@@ -138,7 +143,7 @@ void take_place_of(Stack* stack, Plan* node) {
 }
 
 bool has_calls(Node* expression, Reading reading) {
-  Calls calls{.varno = 0, .any_image = reading.all, .in_aggregates = false, .found = NIL};
+  Calls calls{.varno = 0, .any_image = reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
   collect_calls(expression, &calls);
   return calls.found != NIL;
 }
@@ -246,7 +251,7 @@ Plan* stack_instead(Result* node, Surroundings around) {
 
 // Columns for the calls, if any, between the node and the one below.
 List* stack_below(Plan** child, Node* expressions, Plan* node, bool in_aggregates, Reading reading) {
-  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = in_aggregates, .found = NIL};
+  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = in_aggregates, .outer = nullptr, .found = NIL};
   collect_calls(expressions, &calls);
   if (!calls.found) return NIL;
   Stack stack{*child, output_columns(*child), node, reading};
@@ -280,9 +285,22 @@ void stack_below_aggregate(Agg* node, Surroundings around) {
   plan->qual = reinterpret_cast<List*>(replace_in_aggregates(reinterpret_cast<Node*>(plan->qual), known));
 }
 
+List* split_rankings(List* targets, const Calls* calls) {
+  List* split = NIL;
+  ListCell* cell;
+  foreach (cell, targets) {
+    auto* entry = static_cast<TargetEntry*>(copyObjectImpl(lfirst(cell)));
+    entry->expr = reinterpret_cast<Expr*>(split_ranking(reinterpret_cast<Node*>(entry->expr), calls));
+    split = lappend(split, entry);
+  }
+  return split;
+}
+
 void stack_below_set_returning(ProjectSet* node, Surroundings around) {
   Plan* plan = &node->plan;
   const Reading reading = around_outer(plan, around).reading;
+  const Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = false, .outer = nullptr, .found = NIL};
+  plan->targetlist = split_rankings(plan->targetlist, &calls);
   List* known = stack_below(&plan->lefttree, reinterpret_cast<Node*>(plan->targetlist), plan, false, reading);
   if (known) plan->targetlist = replace_in_list(plan->targetlist, known);
 }
@@ -322,6 +340,147 @@ void stack_below_inner_keys(HashJoin* node) {
   hash->hashkeys = replace_in_list(hash->hashkeys, known);
   Node* clauses = reinterpret_cast<Node*>(node->hashclauses);
   node->hashclauses = reinterpret_cast<List*>(replace_known(clauses, known_to_join, INNER_VAR));
+}
+
+// ---- the outer side of a nested loop whose inner side computes calls from its columns: for each row, as it is begun anew
+
+// Where in the inner side expressions are evaluated for every row of the outer side, and the nodes from its top to there.
+struct Places {
+  List* expressions;  // Node**, each an expression or a List of them
+  List* nodes;
+};
+
+bool returns_one_row(const Plan* plan) {
+  return IsA(plan, Result) && !plan->lefttree && !plan->qual && !reinterpret_cast<const Result*>(plan)->resconstantqual;
+}
+
+bool asks_for_a_row(const Limit* node) {
+  return !node->limitOffset && node->limitCount && IsA(node->limitCount, Const) &&
+         !reinterpret_cast<Const*>(node->limitCount)->constisnull &&
+         DatumGetInt64(reinterpret_cast<Const*>(node->limitCount)->constvalue) > 0;
+}
+
+void find_places(Plan* plan, Places* places) {
+  places->nodes = lappend(places->nodes, plan);
+  ListCell* cell;
+  switch (nodeTag(plan)) {
+    case T_Result:
+      if (returns_one_row(plan)) places->expressions = lappend(places->expressions, &plan->targetlist);
+      if (plan->lefttree && !reinterpret_cast<Result*>(plan)->resconstantqual) find_places(plan->lefttree, places);
+      return;
+    case T_ProjectSet:
+      if (returns_one_row(plan->lefttree)) places->expressions = lappend(places->expressions, &plan->targetlist);
+      return;
+    case T_FunctionScan:
+      foreach (cell, reinterpret_cast<FunctionScan*>(plan)->functions)
+        places->expressions = lappend(places->expressions, &lfirst_node(RangeTblFunction, cell)->funcexpr);
+      return;
+    case T_SubqueryScan:
+      return find_places(reinterpret_cast<SubqueryScan*>(plan)->subplan, places);
+    case T_Limit:
+      if (asks_for_a_row(reinterpret_cast<Limit*>(plan))) find_places(plan->lefttree, places);
+      return;
+    case T_Memoize:
+    case T_Sort:
+    case T_Agg:
+    case T_WindowAgg:
+      return find_places(plan->lefttree, places);
+    default:
+      return;
+  }
+}
+
+Node* split_at(Node* place, const Calls* calls) {
+  if (!place || !IsA(place, List)) return split_ranking(place, calls);
+  return reinterpret_cast<Node*>(split_rankings(reinterpret_cast<List*>(place), calls));
+}
+
+Bitmapset* parameters_set_by(const NestLoop* node) {
+  Bitmapset* set = nullptr;
+  ListCell* cell;
+  foreach (cell, node->nestParams) set = bms_add_member(set, lfirst_node(NestLoopParam, cell)->paramno);
+  return set;
+}
+
+// In the terms of the outer side.
+Node* as_outer_columns(Node* node, void* nest_params) {
+  if (!node) return nullptr;
+  if (!IsA(node, Param) || reinterpret_cast<Param*>(node)->paramkind != PARAM_EXEC)
+    return mutate_children(node, as_outer_columns, nest_params);
+  ListCell* cell;
+  foreach (cell, static_cast<List*>(nest_params)) {
+    auto* set = lfirst_node(NestLoopParam, cell);
+    if (set->paramno == reinterpret_cast<Param*>(node)->paramid) return static_cast<Node*>(copyObjectImpl(set->paramval));
+  }
+  return static_cast<Node*>(copyObjectImpl(node));
+}
+
+// A parameter by which the nested loop hands over a column of its outer side.
+Param* hand_over(NestLoop* node, int number, const Node* expression) {
+  List** types = &statement_at_work->paramExecTypes;
+  auto* set = makeNode(NestLoopParam);
+  set->paramno = list_length(*types);
+  set->paramval = column(OUTER_VAR, number, expression);
+  *types = lappend_oid(*types, exprType(expression));
+  node->nestParams = lappend(node->nestParams, set);
+  auto* parameter = makeNode(Param);
+  *parameter = {.xpr = {T_Param}, .paramkind = PARAM_EXEC, .paramid = set->paramno, .paramtype = exprType(expression),
+                .paramtypmod = exprTypmod(expression), .paramcollid = exprCollation(expression), .location = -1};
+  return parameter;
+}
+
+void depend_on(List* nodes, int parameter) {
+  ListCell* cell;
+  foreach (cell, nodes) {
+    auto* node = static_cast<Plan*>(lfirst(cell));
+    node->extParam = bms_add_member(bms_copy(node->extParam), parameter);
+    node->allParam = bms_add_member(bms_copy(node->allParam), parameter);
+    if (!IsA(node, FunctionScan)) continue;
+    ListCell* function;
+    foreach (function, reinterpret_cast<FunctionScan*>(node)->functions) {
+      auto* called = lfirst_node(RangeTblFunction, function);
+      called->funcparams = bms_add_member(bms_copy(called->funcparams), parameter);
+    }
+  }
+}
+
+// The inner side is begun anew for every row of the outer side. What it computes of that row's image alone becomes a column
+// of the outer side, by a parameter. Then a Memoize, which knows others, has little left to save.
+void stack_below_nested_loop(NestLoop* node, Surroundings around) {
+  Plan* plan = &node->join.plan;
+  if (!node->nestParams) return;
+  const Reading reading = around_outer(plan, around).reading;
+  Calls calls{.varno = OUTER_VAR, .any_image = reading.all, .in_aggregates = false, .outer = parameters_set_by(node),
+              .found = NIL};
+  Places places{};
+  find_places(plan->righttree, &places);
+  ListCell* cell;
+  foreach (cell, places.expressions) {
+    auto** place = static_cast<Node**>(lfirst(cell));
+    *place = split_at(*place, &calls);
+    collect_calls(*place, &calls);
+  }
+  if (!calls.found) return;
+
+  Stack stack{plan->lefttree, output_columns(plan->lefttree), plan, reading};
+  const int columns = list_length(stack.known);
+  List* outer_calls = NIL;
+  foreach (cell, calls.found)
+    outer_calls = lappend(outer_calls, as_outer_columns(static_cast<Node*>(lfirst(cell)), node->nestParams));
+  add_stage(&stack, outer_calls);
+  plan->lefttree = stack.top;
+
+  if (IsA(plan->righttree, Memoize)) plan->righttree = plan->righttree->lefttree;
+  List* parameters = NIL;
+  foreach (cell, calls.found) {
+    Param* parameter = hand_over(node, columns + list_length(parameters) + 1, static_cast<Node*>(lfirst(cell)));
+    parameters = lappend(parameters, parameter);
+    depend_on(places.nodes, parameter->paramid);
+  }
+  foreach (cell, places.expressions) {
+    auto** place = static_cast<Node**>(lfirst(cell));
+    *place = replace_each(*place, calls.found, parameters);
+  }
 }
 
 // ---- the tree
@@ -387,14 +546,37 @@ void rewrite_list(List* plans, Surroundings around) {
   foreach (cell, plans) lfirst(cell) = rewrite(static_cast<Plan*>(lfirst(cell)), around);
 }
 
+// Below a Gather: what workers do is counted as well.
+void count_in_workers(Plan* plan) {
+  if (!plan) return;
+  check_stack_depth();
+  if (is_infer_scan(plan)) plan->parallel_aware = true;
+  ListCell* cell;
+  switch (nodeTag(plan)) {
+    case T_Append:
+      foreach (cell, reinterpret_cast<Append*>(plan)->appendplans) count_in_workers(static_cast<Plan*>(lfirst(cell)));
+      return;
+    case T_MergeAppend:
+      foreach (cell, reinterpret_cast<MergeAppend*>(plan)->mergeplans) count_in_workers(static_cast<Plan*>(lfirst(cell)));
+      return;
+    case T_SubqueryScan:
+      return count_in_workers(reinterpret_cast<SubqueryScan*>(plan)->subplan);
+    default:
+      count_in_workers(plan->lefttree);
+      count_in_workers(plan->righttree);
+  }
+}
+
 void rewrite_children(Plan* node, Surroundings around) {
   const Surroundings each = without_limit(around);
   switch (nodeTag(node)) {
-    case T_Gather:  // workers do not infer
-    case T_GatherMerge:
     case T_CustomScan:  // other people's
     case T_ForeignScan:
       return;
+    case T_Gather:
+    case T_GatherMerge:
+      node->lefttree = rewrite(node->lefttree, each);
+      return count_in_workers(node->lefttree);
     case T_Append:
       return rewrite_list(reinterpret_cast<Append*>(node)->appendplans, each);
     case T_MergeAppend:
@@ -429,6 +611,9 @@ Plan* rewrite(Plan* plan, Surroundings around) {
       stack_below_outer_keys(reinterpret_cast<HashJoin*>(plan), around);
       stack_below_inner_keys(reinterpret_cast<HashJoin*>(plan));
       return stack_above(plan, around);
+    case T_NestLoop:
+      stack_below_nested_loop(reinterpret_cast<NestLoop*>(plan), around);
+      return stack_above(plan, around);
     case T_SeqScan:
     case T_SampleScan:
     case T_IndexScan:
@@ -443,7 +628,6 @@ Plan* rewrite(Plan* plan, Surroundings around) {
     case T_CteScan:
     case T_NamedTuplestoreScan:
     case T_WorkTableScan:
-    case T_NestLoop:
     case T_MergeJoin:
     case T_Gather:
     case T_GatherMerge:
@@ -459,6 +643,7 @@ Plan* rewrite(Plan* plan, Surroundings around) {
 
 // Changes the statement where it stands. A scrollable cursor must be able to go backwards, which ImageInfer cannot.
 void rewrite_statement(PlannedStmt* statement, int cursor_options) {
+  statement_at_work = statement;
   const bool eager = !(cursor_options & (CURSOR_OPT_SCROLL | CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN));
   const bool all = statement->commandType != CMD_SELECT;
   rewrite_list(statement->subplans, kUnknown);
@@ -471,6 +656,7 @@ void rewrite_statement(PlannedStmt* statement, int cursor_options) {
 
 planner_hook_type next_planner = nullptr;
 ExecutorStart_hook_type next_executor_start = nullptr;
+set_rel_pathlist_hook_type next_set_paths = nullptr;
 
 // Whether the plan at work has calls: the planner tells ic_infer_support of each.
 bool calls_seen = false;
@@ -500,6 +686,35 @@ PlannedStmt* plan_statement(Query* query, const char* text, int cursor_options, 
   return statement;
 }
 
+// The size of the tables that a relation is put together from. Other parts count as large where workers can have them.
+double pages_of_parts(PlannerInfo* root, Index relation) {
+  check_stack_depth();
+  double pages = 0;
+  ListCell* cell;
+  foreach (cell, root->append_rel_list) {
+    const auto* link = lfirst_node(AppendRelInfo, cell);
+    if (link->parent_relid != relation || !root->simple_rel_array[link->child_relid]) continue;
+    const RelOptInfo* part = root->simple_rel_array[link->child_relid];
+    if (root->simple_rte_array[link->child_relid]->inh)
+      pages += pages_of_parts(root, link->child_relid);
+    else if (part->rtekind == RTE_RELATION)
+      pages += part->pages;
+    else if (part->partial_pathlist)
+      pages += min_parallel_table_scan_size;
+  }
+  return pages;
+}
+
+// Postgres gives workers no table below min_parallel_table_scan_size, but it does give them partitions of any size, if these
+// look dear enough. Calls make them so, though the runner is no faster for more processes.
+void keep_workers_from_small_parts(PlannerInfo* root, RelOptInfo* relation, Index index, RangeTblEntry* entry) {
+  if (next_set_paths) next_set_paths(root, relation, index, entry);
+  if (!calls_seen || !entry->inh || pages_of_parts(root, index) >= min_parallel_table_scan_size) return;
+  relation->partial_pathlist = NIL;
+  // A relation that is alone is put together again for the target list; in a join workers may have the others.
+  if (bms_membership(root->all_baserels) == BMS_SINGLETON) relation->consider_parallel = false;
+}
+
 // The plan may belong to a cache: what is changed is a copy that lives as long as its execution, and the cache plans anew.
 void see_to_early_plan(QueryDesc* query, int flags) {
   if (GetCurrentTransactionStartTimestamp() != unseen_in) unseen_in = 0;
@@ -526,6 +741,8 @@ void install_infer_planner() {
   register_infer_scan();
   next_planner = planner_hook;
   planner_hook = plan_statement;
+  next_set_paths = set_rel_pathlist_hook;
+  set_rel_pathlist_hook = keep_workers_from_small_parts;
   next_executor_start = ExecutorStart_hook;
   ExecutorStart_hook = start_executor;
 }

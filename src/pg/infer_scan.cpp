@@ -1,14 +1,19 @@
 #include "pg/infer_scan.h"
 
+#include <algorithm>
+
 #include "pg/infer_batches.h"
 #include "pg/infer_calls.h"
 #include "pg/settings.h"
 #include "pg/wall.h"
 
 extern "C" {
+#include "access/parallel.h"
+#include "catalog/objectaccess.h"
 #include "commands/explain.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
+#include "storage/dsm.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 }
@@ -35,7 +40,18 @@ struct InferScanState {
   InferBatches* batches;
   MemoryContextCallback at_end;
   bool failing;  // a row's turn has come that cannot be classified
+  dsm_segment* shared;  // in parallel plans: WorkerTotals
+  InferTotals before;   // in a worker: what others in its place had done before
 };
+
+// What workers have done, each in its place. In memory of its own, which outlives them and the Gather's.
+struct WorkerTotals {
+  int count;
+  InferTotals of_worker[FLEXIBLE_ARRAY_MEMBER];
+};
+WorkerTotals* worker_totals(const InferScanState* scan) {
+  return static_cast<WorkerTotals*>(dsm_segment_address(scan->shared));
+}
 
 InferScanState* state_of(CustomScanState* node) { return reinterpret_cast<InferScanState*>(node); }
 const CustomScan* plan_of(const CustomScanState* node) { return reinterpret_cast<const CustomScan*>(node->ss.ps.plan); }
@@ -47,6 +63,18 @@ void drop_batches(void* state) {
   scan->batches = nullptr;
 }
 
+// How many labels a call of ic_topk wants; null where that matters to nobody here.
+Expr* count_of(const FuncExpr* call) {
+  return list_length(call->args) > 2 ? static_cast<Expr*>(lthird(call->args)) : nullptr;
+}
+
+// What the executor does before it calls a function.
+void check_may_call(Oid function) {
+  const AclResult allowed = pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE);
+  if (allowed != ACLCHECK_OK) aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(function));
+  InvokeFunctionExecuteHook(function);
+}
+
 int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent, bool picture) {
   List* arguments = lappend(list_copy(call->args), makeInteger(picture));
   ListCell* cell;
@@ -55,6 +83,7 @@ int add_source(InferInput* input, List** seen, FuncExpr* call, PlanState* parent
   *seen = lappend(*seen, arguments);
   input->sources[input->source_count] = {.model = ExecInitExpr(static_cast<Expr*>(linitial(call->args)), parent),
                                          .image = ExecInitExpr(static_cast<Expr*>(lsecond(call->args)), parent),
+                                         .count = ExecInitExpr(count_of(call), parent),
                                          .picture = picture};
   return input->source_count++;
 }
@@ -70,8 +99,7 @@ void read_calls(const CustomScan* plan, InferInput* input, PlanState* parent) {
     auto* call = reinterpret_cast<FuncExpr*>(list_nth_node(TargetEntry, plan->custom_scan_tlist, i)->expr);
     const CallKind kind = call_kind(call->funcid);
     if (!kind.known) elog(ERROR, "function %u has changed since the query was planned", call->funcid);
-    // Not run; but this checks that the user may.
-    (void)ExecInitExpr(reinterpret_cast<Expr*>(call), parent);
+    check_may_call(call->funcid);
     input->results[input->result_count++] = {.source = add_source(input, &seen, call, parent, kind.picture),
                                              .scores = kind.scores};
   }
@@ -183,13 +211,56 @@ TupleTableSlot* execute(CustomScanState* node) {
 }
 
 void end(CustomScanState* node) {
+  auto* scan = state_of(node);
   drop_batches(node);
+  if (scan->shared) dsm_detach(scan->shared);
+  scan->shared = nullptr;
   ExecEndNode(outerPlanState(node));
 }
 
 void rescan(CustomScanState* node) {
   wall([&] { state_of(node)->batches->restart(); });
   if (!outerPlanState(node)->chgParam) ExecReScan(outerPlanState(node));
+}
+
+// ---- parallel plans: each process has batches of its own; only their totals come together
+
+Size estimate_shared(CustomScanState*, ParallelContext*) { return sizeof(dsm_handle); }
+
+// In the leader. Nobody asks for totals where nothing is measured, and without memory for them there are none.
+void make_shared(CustomScanState* node, ParallelContext* context, void* handle) {
+  auto* scan = state_of(node);
+  *static_cast<dsm_handle*>(handle) = DSM_HANDLE_INVALID;
+  if (node->ss.ps.state->es_instrument == 0 || context->nworkers == 0) return;
+  const Size size = offsetof(WorkerTotals, of_worker) + static_cast<Size>(context->nworkers) * sizeof(InferTotals);
+  scan->shared = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+  if (!scan->shared) return;
+  std::fill_n(worker_totals(scan)->of_worker, context->nworkers, InferTotals{});
+  worker_totals(scan)->count = context->nworkers;
+  *static_cast<dsm_handle*>(handle) = dsm_segment_handle(scan->shared);
+}
+
+void attach_shared(CustomScanState* node, shm_toc*, void* handle) {
+  auto* scan = state_of(node);
+  if (*static_cast<dsm_handle*>(handle) == DSM_HANDLE_INVALID) return;
+  scan->shared = dsm_attach(*static_cast<dsm_handle*>(handle));
+  if (scan->shared) scan->before = worker_totals(scan)->of_worker[ParallelWorkerNumber];
+}
+
+// May be asked for more than once.
+void leave_totals(CustomScanState* node) {
+  auto* scan = state_of(node);
+  if (!IsParallelWorker() || !scan->shared || !scan->batches) return;
+  InferTotals& totals = worker_totals(scan)->of_worker[ParallelWorkerNumber];
+  totals = scan->before;
+  totals += scan->batches->totals();
+}
+
+InferTotals all_totals(const InferScanState* scan) {
+  InferTotals totals = scan->batches->totals();
+  if (scan->shared)
+    for (int i = 0; i < worker_totals(scan)->count; ++i) totals += worker_totals(scan)->of_worker[i];
+  return totals;
 }
 
 // ---- EXPLAIN
@@ -248,11 +319,10 @@ void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
 }
 
 // Those that computed, once some have; else the one that is asked for.
-void show_engines(const InferBatches* batches, ExplainState* es) {
+void show_engines(std::uint32_t computed, ExplainState* es) {
   List* names = NIL;
-  if (batches && es->analyze)
-    for (const EngineChoice engine : batches->totals().engines)
-      names = lappend(names, const_cast<char*>(to_string(engine).data()));
+  for (const EngineChoice engine : {EngineChoice::libtorch, EngineChoice::openvino})
+    if (computed & (1u << static_cast<unsigned>(engine))) names = lappend(names, const_cast<char*>(to_string(engine).data()));
   if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
   show_list("Engine", names, es);
 }
@@ -271,10 +341,13 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
 }
 
 void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
+  const auto* scan = state_of(node);
+  const bool has_run = es->analyze && scan->batches;
+  const InferTotals totals = has_run ? all_totals(scan) : InferTotals{};
   show_models(node, ancestors, es);
-  show_engines(state_of(node)->batches, es);
+  show_engines(totals.engines, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
-  if (es->analyze && state_of(node)->batches) show_totals(state_of(node)->batches->totals(), es);
+  if (has_run) show_totals(totals, es);
 }
 
 const CustomScanMethods kPlanMethods = {.CustomName = "ImageInfer", .CreateCustomScanState = create_state};
@@ -286,6 +359,10 @@ CustomExecMethods make_exec_methods() {
   methods.ExecCustomScan = execute;
   methods.EndCustomScan = end;
   methods.ReScanCustomScan = rescan;
+  methods.EstimateDSMCustomScan = estimate_shared;
+  methods.InitializeDSMCustomScan = make_shared;
+  methods.InitializeWorkerCustomScan = attach_shared;
+  methods.ShutdownCustomScan = leave_totals;
   methods.ExplainCustomScan = explain;
   return methods;
 }
@@ -328,6 +405,10 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
                                     reading.limit ? reading.limit->limitOffset : nullptr);
   scan->methods = &kPlanMethods;
   return scan;
+}
+
+bool is_infer_scan(const Plan* plan) {
+  return IsA(plan, CustomScan) && reinterpret_cast<const CustomScan*>(plan)->methods == &kPlanMethods;
 }
 
 int64 infer_scans_made() { return plan_nodes; }

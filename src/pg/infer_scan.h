@@ -21,6 +21,8 @@ struct Reading {
 // calls' results; the caller sets the target list and the conditions in terms of that (INDEX_VAR).
 CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading);
 
+bool is_infer_scan(const Plan* plan);
+
 int64 infer_scans_made();
 
 void register_infer_scan();

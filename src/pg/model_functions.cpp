@@ -131,26 +131,44 @@ Datum scores(FunctionCallInfo fcinfo, InferItem::Kind kind) {
   return probabilities(score(model, PG_GETARG_VARLENA_PP(1), kind).scores);
 }
 
-Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
-  const text* name = PG_GETARG_TEXT_PP(0);
-  const struct varlena* image = PG_GETARG_VARLENA_PP(1);
-  const int count = PG_GETARG_INT32(2);
-  InitMaterializedSRF(fcinfo, 0);
-  if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1", "k is the number of labels to show.");
+// ---- ic_topk
 
-  const Scored scored = score(name, image, kind);
-  const std::vector<float> values = softmax(scored.scores);
+void return_best(ReturnSetInfo* result, const Model& model, std::span<const float> values, int count) {
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
   order.resize(std::min(order.size(), static_cast<std::size_t>(count)));
-
-  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   for (const std::size_t index : order) {
-    Datum row[2] = {text_datum(scored.model->labels[index]), Float4GetDatum(values[index])};
+    Datum row[2] = {text_datum(model.labels[index]), Float4GetDatum(values[index])};
     bool nulls[2] = {};
     pg([&] { tuplestore_putvalues(result->setResult, result->setDesc, row, nulls); });
   }
+}
+
+// Whether the planner has had the image's scores computed in batches, and put them in its place: see split_ranking.
+bool is_scored(FunctionCallInfo fcinfo) { return get_fn_expr_argtype(fcinfo->flinfo, 1) == FLOAT4ARRAYOID; }
+
+Datum top_of_scores(FunctionCallInfo fcinfo) {
+  const text* name = PG_GETARG_TEXT_PP(0);
+  ArrayType* scores = PG_GETARG_ARRAYTYPE_P(1);
+  InitMaterializedSRF(fcinfo, 0);
+  const std::shared_ptr<const Model> model = find_model(std::string(text_view(name)));
+  const auto size = static_cast<std::size_t>(ArrayGetNItems(ARR_NDIM(scores), ARR_DIMS(scores)));
+  if (size != model->labels.size()) throw Error(Fault::internal, "the scores are not those of model \"" + model->name + "\"");
+  return_best(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), *model,
+              {reinterpret_cast<const float*>(ARR_DATA_PTR(scores)), size}, PG_GETARG_INT32(2));
+  return Datum{0};
+}
+
+Datum top(FunctionCallInfo fcinfo, InferItem::Kind kind) {
+  if (is_scored(fcinfo)) return top_of_scores(fcinfo);
+  const text* name = PG_GETARG_TEXT_PP(0);
+  const struct varlena* image = PG_GETARG_VARLENA_PP(1);
+  const int count = PG_GETARG_INT32(2);
+  InitMaterializedSRF(fcinfo, 0);
+  check_label_count(count);
+  const Scored scored = score(name, image, kind);
+  return_best(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), *scored.model, softmax(scored.scores), count);
   return Datum{0};
 }
 

@@ -29,6 +29,10 @@ void check_image(const Model& model, Bytes image, InferItem::Kind kind) {
   if (have != model.input.format) refuse_format(have, model.input.format);
 }
 
+void check_label_count(int count) {
+  if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1", "k is the number of labels to show.");
+}
+
 PendingScores::PendingScores(InferRequest request, BytesOf bytes_of)
     : request_(std::move(request)), bytes_of_(std::move(bytes_of)) {
   reply_.emplace(request_);

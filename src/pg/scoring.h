@@ -19,6 +19,9 @@ InferRequest request_for(const Model& model);
 // without decoding it.
 void check_image(const Model& model, Bytes image, InferItem::Kind kind);
 
+// Throws Error(invalid_argument) for a number of labels below 1.
+void check_label_count(int count);
+
 // A request on its way. bytes_of gives the model's bytes where the runner lacks them; it is called by wait.
 class PendingScores {
  public:

@@ -1,4 +1,4 @@
--- ic_infer and ic_scores over batches of rows: the same rows in the same order as row by row, over every shape of plan; which
+-- ic_infer, ic_scores and ic_topk over batches of rows: the same rows in the same order as row by row, over every shape of plan; which
 -- shapes are batched; errors that wait for their row; nothing sent that may not be seen.
 \ir include/helpers.sql
 BEGIN;
@@ -26,8 +26,9 @@ CREATE TABLE parted_high (said text, dropped int, image icimage, id bigint);
 ALTER TABLE parted_high DROP dropped;
 ALTER TABLE parted ATTACH PARTITION parted_high FOR VALUES FROM (25) TO (1000);
 INSERT INTO parted SELECT id, image FROM few;
+CREATE TABLE counted AS SELECT id, image, CASE WHEN id % 4 > 0 THEN id::int % 4 END AS k FROM few;
 CREATE VIEW guarded WITH (security_barrier) AS SELECT id, image, jpeg FROM few WHERE id % 3 = 0;
-ANALYZE few, natives, wanted, parted;
+ANALYZE few, natives, wanted, parted, counted;
 
 -- A statement's rows as text, in their order; what it changes is undone.
 CREATE FUNCTION rows_of(statement text) RETURNS text[] LANGUAGE plpgsql AS $$
@@ -148,6 +149,40 @@ INSERT INTO shape (nodes, statement) VALUES
 (1, 'INSERT INTO few (id, said) SELECT id, ic_infer(''linear'', image) FROM few ON CONFLICT (id) DO UPDATE SET said = excluded.said RETURNING id, said'),
 (1, 'SELECT id, ic_infer(''linear''::varchar(20), image)::varchar(3) FROM few'),
 (1, 'SELECT NOT (ic_infer(''linear'', image) = ''x'' AND id > 3), ARRAY[ic_infer(''linear'', image)], ROW(ic_infer(''linear'', image), id) FROM few'),
+-- ic_topk, and what else is computed of a lateral image
+(1, 'SELECT id, (ic_topk(''linear'', image, 2)).label FROM few'),
+(1, 'SELECT id, ic_topk(''linear'', jpeg, 1) IS NULL, generate_series(1, 2) FROM few'),
+(2, 'SELECT id, (ic_topk(''linear'', image, 2)).label, (ic_topk(''cnn'', image, 3)).label, ic_infer(''linear'', image) FROM few'),
+(1, 'SELECT id, upper((ic_topk(''linear'', image, k)).label) FROM counted'),
+(1, 'SELECT max((t).label) FROM (SELECT ic_topk(''linear'', image, CASE WHEN id % 3 > 0 THEN 1 END) AS t FROM few) s'),
+(1, 'SELECT (ic_topk(''linear'', image, 2)).label AS l, count(*) FROM few GROUP BY l ORDER BY l'),
+(1, 'SELECT id, (ic_topk(''linear'', image, 2)).label FROM few ORDER BY id LIMIT 5 OFFSET 2'),
+(1, 'SELECT id, (ic_topk(''linear'', image, 2)).label FROM parted ORDER BY id'),
+(1, 'SELECT id, (ic_topk(''linear'', image, 2)).label FROM guarded'),
+(1, 'INSERT INTO few (id, said) SELECT id * 1000, (ic_topk(''linear'', image, 1)).label FROM few RETURNING id, said'),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t ORDER BY 1, t.score'),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 200) t'),
+(1, 'SELECT f.id, t.label FROM few f LEFT JOIN LATERAL ic_topk(''linear'', f.image, 2) t ON t.label <> f.label ORDER BY 1, 2'),
+(1, 'SELECT f.id, t.label, t.ordinality FROM few f, LATERAL ic_topk(''rgb'', f.jpeg, 3) WITH ORDINALITY t WHERE f.id % 2 = 0'),
+(1, 'SELECT f.id, t.* FROM few f, LATERAL ROWS FROM (ic_topk(''linear'', f.image, 2), generate_series(1, 3)) t(label, score, n) WHERE n > 1 AND score IS NULL ORDER BY f.id'),
+(2, 'SELECT f.id, t.label, u.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t, LATERAL ic_topk(''cnn'', f.image, 1) u ORDER BY 1, t.score'),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, (id % 3 + 1)::int) t ORDER BY f.id, t.score'),
+(1, 'SELECT f.id, t.label FROM counted f LEFT JOIN LATERAL ic_topk(''linear'', f.image, k) t ON true'),
+(1, 'SELECT p.id, t.label FROM parted p, LATERAL ic_topk(''linear'', p.image, 1) t ORDER BY p.id'),
+(1, 'SELECT g.id, t.label FROM guarded g, LATERAL ic_topk(''linear'', g.image, 1) t WHERE t.label <> ''x'''),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 1) t ORDER BY f.id DESC LIMIT 4 OFFSET 1'),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 1) t LIMIT 4'),
+(2, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 1) t WHERE ic_infer(''cnn'', f.image) <> ''x'' ORDER BY 1'),
+(1, 'SELECT f.id, t.label FROM few f, LATERAL (SELECT label FROM ic_topk(''linear'', f.image, 3) ORDER BY label LIMIT 1) t'),
+(1, 'SELECT f.id, t.n FROM few f, LATERAL (SELECT count(*) AS n, max(label) FROM ic_topk(''linear'', f.image, 3) WHERE label <> ''x'') t'),
+(1, 'SELECT w.label, s.* FROM wanted w, LATERAL (SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 1) t WHERE f.label = w.label ORDER BY f.id LIMIT 3) s ORDER BY 1, 2'),
+(1, 'SELECT id, ARRAY(SELECT t.label FROM few g, LATERAL ic_topk(''linear'', g.image, 1) t WHERE g.id < f.id ORDER BY g.id) FROM few f WHERE id < 5'),
+(1, 'SELECT f.id FROM few f WHERE EXISTS (SELECT FROM few g, LATERAL ic_topk(''linear'', g.image, 1) t WHERE t.label = f.label AND g.id < 20) ORDER BY 1'),
+(1, 'SELECT l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) OFFSET 0) l'),
+(1, 'SELECT f.id, l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) AS said, (SELECT max(label) FROM wanted) LIMIT 1) l WHERE l.said <> ''x'''),
+(1, 'SELECT f.id, l.* FROM few f, LATERAL (SELECT (ic_topk(''linear'', f.image, 2)).label, f.id OFFSET 0) l'),
+(1, 'SELECT f.id, n FROM few f, LATERAL generate_series(1, length(ic_infer(''linear'', f.image))) n'),
+(1, 'UPDATE few SET said = t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 1) t WHERE f.id = few.id RETURNING few.id, few.said'),
 -- not covered
 (0, 'SELECT * FROM (SELECT id, ic_infer(''linear'', image) AS said, row_number() OVER (PARTITION BY label ORDER BY id) AS n FROM few) s WHERE n <= 2 ORDER BY id'),
 (0, 'SELECT * FROM (SELECT label || id AS x, row_number() OVER (ORDER BY id DESC) AS n, ic_infer(''linear'', image) AS said FROM few) s WHERE n <= 2'),
@@ -160,8 +195,14 @@ INSERT INTO shape (nodes, statement) VALUES
 (0, 'SELECT count(ic_infer(''linear'', image)) FILTER (WHERE id < 9) FROM few'),
 (0, 'SELECT id, lag(ic_infer(''linear'', image)) OVER (ORDER BY id) FROM few ORDER BY id'),
 (0, 'SELECT f.id, w.label FROM few f JOIN wanted w ON w.label < ic_infer(''linear'', f.image) ORDER BY 1, 2'),
-(0, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t ORDER BY 1, t.score'),
-(0, 'SELECT l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) OFFSET 0) l'),
+(0, 'SELECT t.label FROM few f, LATERAL ic_topk(''linear'', f.image, NULL) t'),
+(0, 'SELECT id, (ic_topk(''linear'', image, (id % 3 + 1)::int)).label FROM few'),
+(0, 'SELECT id, (SELECT string_agg(label, '','') FROM ic_topk(''linear'', f.image, 2)) FROM few f'),
+(0, 'SELECT f.id, t.* FROM few f, LATERAL (SELECT t.label, w.label AS other FROM wanted w JOIN ic_topk(''linear'', f.image, 2) t ON w.label <> t.label OFFSET 0) t ORDER BY 1, 2, 3'),
+(0, 'SELECT * FROM ic_topk(''linear'', (SELECT image FROM few WHERE id = 1), 2) AS t(label, score)'),
+(0, 'SELECT f.id, l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) LIMIT 0) l'),
+(0, 'SELECT f.id, l.* FROM few f, LATERAL (SELECT ic_infer(''linear'', f.image) WHERE f.id > 3 OFFSET 0) l'),
+(0, 'SELECT f.id, t.label FROM few f, LATERAL ic_topk(CASE WHEN id < 9 THEN ''cnn'' ELSE ''linear'' END, f.image, 1) t'),
 (0, 'INSERT INTO few (id, image) SELECT id, image FROM few ON CONFLICT (id) DO UPDATE SET said = ic_infer(''linear'', excluded.image) RETURNING id, said'),
 (0, 'UPDATE few SET said = ''x'' WHERE id < 9 RETURNING id, ic_infer(''linear'', image)'),
 (0, 'SELECT ic_infer(''linear'', (SELECT image FROM few WHERE id = 1))'),
@@ -206,6 +247,35 @@ SELECT cmp_ok(max(abs(a - b)), '<', 1e-4::real, 'the same scores')
 FROM few JOIN scored USING (id), unnest(batched, ic_scores('cnn', image)) AS u(a, b);
 RESET imagecalc.enable_batch_infer;
 
+-- ---- ic_topk: a constant k shares its scores with other calls; scores and errors are those of a call a row
+
+SELECT is(images_sent('SELECT ic_topk(''linear'', image, 2), ic_topk(''linear'', image, 1), ic_scores(''linear'', image) FROM few'),
+          60::bigint, 'ic_topk, twice, and ic_scores: one inference');
+SELECT is(images_sent('SELECT f.id, t.label FROM counted f, LATERAL ic_topk(''linear'', f.image, k) t'), 45::bigint,
+          'no k, nothing is sent');
+SET imagecalc.batch_size = 1;
+SELECT is((SELECT array_agg(t::text ORDER BY id, score DESC) FROM few f, LATERAL ic_topk('linear', f.image, 4) t WHERE id <= 12),
+          (SELECT array_agg(u::text ORDER BY id, place) FROM few f, LATERAL (
+               SELECT s, place FROM ic_topk('linear', (SELECT image FROM few g WHERE g.id = f.id), 4) WITH ORDINALITY AS s(label, score, place)) AS v,
+               LATERAL (SELECT (v.s).label, (v.s).score) AS u WHERE id <= 12), 'to the last bit');
+RESET imagecalc.batch_size;
+SELECT complains('SELECT ic_topk(''linear'', image, 0) FROM few', '22023', 'k must be at least 1', 'k is %', 'no labels wanted');
+CREATE TABLE falling AS SELECT id, image, 9 - id::int AS k FROM few;
+SELECT complains('SELECT ic_topk(''linear'', image, k) FROM falling ORDER BY id', '22023', 'k must be at least 1', 'k is %', 'at some row');
+SELECT complains('SELECT t.* FROM falling, LATERAL ic_topk(''linear'', image, k) t', '22023', 'k must be at least 1', 'k is %', 'in a join');
+SELECT lives_ok('SELECT ic_topk(''linear'', image, k) FROM (SELECT * FROM falling ORDER BY id LIMIT 8) c', 'which nobody notices behind a LIMIT');
+SELECT lives_ok('SELECT id, ic_topk(''linear'', image, k) FROM (SELECT * FROM falling ORDER BY id OFFSET 0) c LIMIT 8', 'nor before its row');
+SELECT lives_ok('SELECT ic_topk(''linear'', image, 0) FROM few WHERE id = 61', 'nor without an image');
+CREATE TABLE alike AS SELECT f.id, g.image FROM few f, few g WHERE g.id = 1 + f.id % 2;
+ANALYZE alike;
+SET imagecalc.enable_batch_infer = off;
+SELECT is((SELECT count(*) FROM plan_of('SELECT a.id, t.said FROM alike a, LATERAL (SELECT ic_infer(''linear'', a.image) AS said OFFSET 0) t') AS l WHERE l LIKE '%Memoize%'),
+          1::bigint, 'images that repeat: row by row each is scored once');
+SELECT rows_of('SELECT a.id, t.said FROM alike a, LATERAL (SELECT ic_infer(''linear'', a.image) AS said OFFSET 0) t') AS memoized \gset
+RESET imagecalc.enable_batch_infer;
+SELECT is(rows_of('SELECT a.id, t.said FROM alike a, LATERAL (SELECT ic_infer(''linear'', a.image) AS said OFFSET 0) t'), :'memoized'::text[],
+          'the same in batches');
+
 -- ---- queries put together from parts, in all their combinations
 
 CREATE TEMP TABLE composed AS
@@ -233,17 +303,56 @@ FROM composed_rows WHERE rows_of(statement) IS DISTINCT FROM rows;
 RESET imagecalc.batch_size;
 SELECT cmp_ok(count(*) FILTER (WHERE nodes_in(statement) > 0), '>', count(*) * 3 / 4, 'most of which are batched') FROM composed;
 
--- ---- parallel plans: the images are read by workers, and scored above them
+-- ---- parallel plans: workers read and score, with a model that this transaction has made
+
+-- A query's rows as text, in whatever order. Other than a loop over a query this leaves parts of it to workers.
+CREATE FUNCTION parallel_rows_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT s::text FROM (%s) AS s', query);
+END
+$$;
+-- How many ImageInfer nodes workers run, and how many nodes have workers.
+CREATE FUNCTION worker_nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Parallel Custom Scan (ImageInfer)%'$$;
+CREATE FUNCTION gathers_in(statement text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Gather%'$$;
 
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
+SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM few'), 0::bigint, 'no workers for a small table');
+SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM parted'), 0::bigint, 'nor for small partitions');
 SET min_parallel_table_scan_size = 0;
-SELECT is(nodes_in('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x'''), 1::bigint, 'parallel: the node');
-SELECT ok(bool_or(line LIKE '%Gather%'), 'above a Gather')
-FROM plan_of('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''') AS line;
-SELECT set_eq('SELECT id, ic_infer(''linear'', image) FROM few WHERE label <> ''x''',
-              'SELECT id, said FROM (SELECT id, unnest(ARRAY[ic_infer(''linear'', image)]) AS said FROM few) s',
-              'and the same rows, in whatever order');
+SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) FROM few'), 1::bigint, 'parallel: a node that workers run');
+SELECT is(worker_nodes_in('SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'''), 1::bigint, 'above a parallel Append');
+SELECT is(worker_nodes_in('SELECT count(ic_infer(''linear'', image)) FROM few'), 1::bigint, 'below a partial aggregate');
+SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) AS said FROM few ORDER BY said'), 1::bigint, 'below a Gather Merge');
+SELECT is(worker_nodes_in('SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t'), 1::bigint,
+          'below a nested loop that hands scores over');
+SET enable_nestloop = off;
+SELECT is(worker_nodes_in('SELECT f.id, g.id FROM few f JOIN few g ON g.label = ic_infer(''linear'', f.image)'), 1::bigint,
+          'below a shared hash, or the side that looks into it');
+RESET enable_nestloop;
+
+CREATE TEMP TABLE by_workers AS
+SELECT place, nodes, statement, ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r) AS rows FROM shape JOIN row_by_row USING (place)
+WHERE statement LIKE 'SELECT%' AND statement NOT LIKE '%UPDATE%' AND (statement LIKE '%ORDER BY%' OR statement NOT LIKE '%LIMIT%');
+SELECT cmp_ok(count(*) FILTER (WHERE worker_nodes_in(statement) > 0), '>', count(*) / 2, 'most shapes have a node in workers')
+FROM by_workers WHERE nodes > 0;
+SET imagecalc.batch_size = 7;
+SELECT is(ARRAY(SELECT r FROM parallel_rows_of(statement) AS r ORDER BY r), rows, format('by workers: %s', statement))
+FROM by_workers ORDER BY place;
+SET parallel_leader_participation = off;
+SET enable_hashjoin = off;
+SET force_parallel_mode = on;
+SELECT is(ARRAY(SELECT r FROM parallel_rows_of(statement) AS r ORDER BY r), rows, format('by workers alone, other joins: %s', statement))
+FROM by_workers WHERE nodes > 0 ORDER BY place;
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'EXPLAIN counts what workers have sent');
+SELECT is(images_sent('SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t'), 60::bigint, 'in a join, too');
+RESET enable_hashjoin;
+RESET parallel_leader_participation;
+RESET force_parallel_mode;
+SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'and the leader');
+RESET imagecalc.batch_size;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
@@ -347,6 +456,27 @@ END
 $$;
 SELECT is(context_of('SELECT ic_infer(''rgb'', jpeg) FROM ordered'), 'image of row 5 that ImageInfer has read', 'it says which');
 SELECT is(context_of('SELECT ic_infer(''linear'', image) FROM ordered'), 'image of row 7 that ImageInfer has read', 'both do');
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET parallel_leader_participation = off;
+CREATE FUNCTION whole_context_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    context text;
+BEGIN
+    PERFORM count(*) FROM parallel_rows_of(query);
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RETURN context;
+END
+$$;
+SELECT matches(whole_context_of('SELECT id, ic_infer(''rgb'', jpeg) FROM ordered'),
+               '^image of row \d+ that ImageInfer has read\nparallel worker', 'a worker says so, too');
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+RESET parallel_leader_participation;
 DECLARE up_to_it NO SCROLL CURSOR FOR SELECT id, ic_infer('rgb', jpeg) FROM ordered;
 SELECT is(array_length(r, 1), 4, 'a cursor reads up to it') FROM fetched('up_to_it', ARRAY['3', '1']) AS r;
 SELECT complains('SELECT fetched(''up_to_it'', ARRAY[''1''])', '22P03', '%', '%', 'and fails at it');
@@ -401,6 +531,19 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION ic_infer(text, icimage) FROM PUBLIC;
 SELECT complains('ic_batch_reader', 'SELECT ic_infer(''linear'', image) FROM few', '42501', 'permission denied for function ic_infer',
                  '%', 'who may not call the function may not call it in batches');
+
+GRANT SELECT ON guarded TO ic_batch_reader;
+REVOKE EXECUTE ON FUNCTION ic_scores(text, icimage) FROM PUBLIC;
+SET LOCAL ROLE ic_batch_reader;
+SELECT lives_ok('SELECT ic_topk(''linear'', image, 1) FROM guarded', 'ic_topk needs no right to call ic_scores');
+SELECT lives_ok('SELECT t.* FROM guarded, LATERAL ic_topk(''linear'', image, 1) t', 'nor in a join');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION ic_topk(text, icimage, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ic_scores(text, icimage) TO ic_batch_reader;
+SELECT complains('ic_batch_reader', 'SELECT ic_topk(''linear'', image, 1) FROM guarded', '42501',
+                 'permission denied for function ic_topk', '%', 'nor does that right help');
+SELECT complains('ic_batch_reader', 'SELECT t.* FROM guarded, LATERAL ic_topk(''linear'', image, 1) t', '42501',
+                 'permission denied for function ic_topk', '%', 'in a join neither');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -15,6 +15,20 @@ EXPLAIN (COSTS OFF) SELECT id FROM batch_images ORDER BY ic_infer('m', image);
 EXPLAIN (COSTS OFF) SELECT ic_infer('m', image) FROM batch_images ORDER BY label LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT id FROM batch_images i JOIN batch_wanted w ON w.label = ic_infer('m', i.image);
 
+-- ic_topk, which only sorts what the node has computed; a lateral call, whose result is handed over
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, ic_topk('m', image, 3) FROM batch_images;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, t.* FROM batch_images, LATERAL ic_topk('m', image, 3) AS t;
+EXPLAIN (COSTS OFF) SELECT id, l.said FROM batch_images i, LATERAL (SELECT ic_infer('m', i.image) AS said LIMIT 1) AS l;
+
+-- workers
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT max(ic_infer('m', image)) FROM batch_images;
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+
 -- changes
 EXPLAIN (COSTS OFF) INSERT INTO batch_wanted SELECT ic_infer('m', image) FROM batch_images;
 EXPLAIN (COSTS OFF) UPDATE batch_images SET label = ic_infer('m', image);

@@ -1,5 +1,5 @@
-# Inference in batches, seen from outside: a session's first query, cancelling and killing in the middle, rows that others
-# change meanwhile, a session's memory.
+# Inference in batches, seen from outside: a session's first query, cancelling and killing in the middle, parallel workers,
+# rows that others change meanwhile, a session's memory.
 #
 # expects in the log: imagecalc-runner was killed by signal 9
 
@@ -64,24 +64,73 @@ $session->query('SET statement_timeout = 0');
 $session->{stderr} = '';
 is($session->query("SELECT count($call) FROM many"), $count, 'the next query works');
 
-my @runners = runners($node, 'serve');
+# An idle session takes a runner for a living one until its files are closed, which takes a moment.
+sub kill_runner
+{
+  my @runners = runners($node, 'serve');
+  kill 'KILL', @runners;
+  wait_until(sub { !grep { is_alive($_) } @runners });
+  return;
+}
+
 my $query = start_query($node, 'postgres', $long);
 ok(wait_until(sub {
      $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%slow%many%' AND wait_event_type = 'Extension'})
    }), 'a session waits for scores');
 sleep 0.5;
-kill 'KILL', @runners;
+kill_runner();
 my ($out, $err) = finish_query($query);
 like($err, qr/ERROR:  imagecalc-runner ended while it was at work\nHINT:/, 'the runner is killed: a clean error');
 is($session->query("SELECT count($call) FROM many"), $count, 'and the next query works');
 
 my @queries = map { start_query($node, 'postgres', $long) } 1 .. 8;
 sleep 1;
-kill 'KILL', runners($node, 'serve');
+kill_runner();
 is_deeply([ map { my (undef, $error) = finish_query($_); $error =~ /^ERROR:  imagecalc-runner ended while it was at work/ } @queries ],
   [ (1) x 8 ], 'eight sessions at once: each gets the error');
 @queries = map { start_query($node, 'postgres', "SELECT count($call) FROM many") } 1 .. 8;
 is_deeply([ map { (finish_query($_))[0] } @queries ], [ ($count) x 8 ], 'and eight answers from the next runner');
+
+# ---- parallel workers
+
+my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0';
+my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'};
+like($node->safe_psql('postgres', "$parallel; EXPLAIN SELECT count($call) FROM many"), qr/Gather.*Parallel Custom Scan \(ImageInfer\)/s,
+  'a parallel plan');
+is($node->safe_psql('postgres', "$parallel; SELECT count($call) FROM many"), $count, 'runs, first in its session');
+is($node->safe_psql('postgres', "$parallel; SET parallel_leader_participation = off; SELECT count($call) FROM many"), $count,
+  'by workers alone');
+$session->query_safe($parallel);
+is($session->query("BEGIN; SELECT ic_import_model('new', '$model', labels => '$labels', input => '1x1/b8/k3/q20\@64');"
+      . "SELECT count(ic_infer('new', image)) FROM many; ROLLBACK"), "\n$count", 'with a model of the same transaction');
+$session->{stderr} = '';
+$session->query("SET statement_timeout = '1s'");
+$took = seconds_of(sub { $session->query($long) });
+like($session->{stderr}, qr/canceling statement due to statement timeout/, 'a timeout ends it');
+cmp_ok($took, '<', 10, "soon: after $took s");
+$session->query('SET statement_timeout = 0');
+is($node->safe_psql('postgres', $workers), 0, 'its workers, too');
+$session->{stderr} = '';
+
+for my $ending ('pg_cancel_backend', 'pg_terminate_backend')
+{
+  $query = start_query($node, 'postgres', "$parallel; $long");
+  ok(wait_until(sub {
+       $node->safe_psql('postgres', "$workers AND wait_event_type = 'Extension'")
+     }), 'a worker waits for scores');
+  $node->safe_psql('postgres', "SELECT $ending(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker' LIMIT 1");
+  ($out, $err) = finish_query($query);
+  like($err, qr/^ERROR:  (canceling statement due to user request|terminating background worker.* due to administrator command)/,
+    "$ending of a worker ends the query");
+  is($session->query("SELECT count($call) FROM many"), $count, 'and others work');
+}
+$query = start_query($node, 'postgres', "$parallel; $long");
+ok(wait_until(sub { $node->safe_psql('postgres', "$workers AND wait_event_type = 'Extension'") }), 'a worker waits for scores');
+kill_runner();
+($out, $err) = finish_query($query);
+like($err, qr/^ERROR:  imagecalc-runner ended while it was at work/, 'the runner is killed: a clean error');
+is($session->query("SELECT count($call) FROM many"), $count, 'and workers start the next');
+$session->query_safe('RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size');
 
 # ---- rows that another session changes meanwhile are seen as it left them
 
