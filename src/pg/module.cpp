@@ -17,6 +17,7 @@ namespace imagecalc {
 int setting_max_pixels = 100'000'000;
 int setting_compression_level = kDefaultCompressionLevel;
 int setting_runner_threads = 0;
+int setting_decode_threads = 0;
 int setting_model_cache = 2048;
 int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 0;
@@ -58,6 +59,10 @@ void _PG_init(void) {
                           kDefaultCompressionLevel, 1, 19, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.runner_threads", "Threads of the serving runner; 0 is one a core.", nullptr,
                           &setting_runner_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.decode_threads",
+                          "Threads of the serving runner that decode a request; 0 is one a core that models leave.",
+                          "Where imagecalc.runner_threads takes all cores, 0 is one a core.", &setting_decode_threads, 0, 0,
+                          1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.model_cache", "Models that the serving runner keeps, by the size of their files.",
                           "Those used least recently go first; the last one stays.", &setting_model_cache, 2048, 0,
                           1024 * 1024, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);

@@ -46,6 +46,7 @@ void wake(SIGNAL_ARGS) {
 // What a running runner can no longer change.
 struct RunnerSettings {
   int threads = setting_runner_threads;
+  int decode_threads = setting_decode_threads;
   int model_cache = setting_model_cache;
   int idle_timeout = setting_runner_idle_timeout;
   int batch_wait = setting_batch_wait;
@@ -62,7 +63,8 @@ class ServingRunner {
     started_ = GetCurrentTimestamp();
     constexpr std::int64_t kMegabyte = 1 << 20;
     pid_ = spawn_runner({"--serve", "--socket", kSocketPath, "--lifeline", "3", "--threads",
-                         std::to_string(resolve_threads(settings_.threads)), "--cache-bytes",
+                         std::to_string(resolve_threads(settings_.threads)), "--decode-threads",
+                         std::to_string(settings_.decode_threads), "--cache-bytes",
                          std::to_string(settings_.model_cache * kMegabyte), "--idle-timeout",
                          std::to_string(settings_.idle_timeout), "--batch-wait",
                          std::to_string(settings_.batch_wait)},

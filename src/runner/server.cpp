@@ -65,17 +65,26 @@ class Sessions {
   bool closed_ = false;
 };
 
+// The cores that the models leave, and where they leave none all of them: then models and decoding share the machine.
+int spare_cores(int model_threads) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return cores > model_threads ? cores - model_threads : cores;
+}
+
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
   Shared(const ServeOptions& options)
       : engine(make_engine(options.threads)),
         models(*engine, options.cache_bytes),
-        batcher(options.threads, options.batch_wait),
+        batcher(options.threads, buffers, options.batch_wait),
+        decoders(options.decode_threads > 0 ? options.decode_threads : spare_cores(options.threads)),
         threads(options.threads) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;
+  Buffers buffers;
   Batcher batcher;
+  DecodePool decoders;
   Statistics statistics;
   const int threads;
   std::atomic<int> busy = 0;  // requests in flight
@@ -141,21 +150,10 @@ class WorkQueue {
     changed_.notify_all();
   }
 
-  // Buffers go round: new ones cost a page fault for every 4 kB.
-  std::vector<float> spare_buffer() {
-    std::lock_guard lock(mutex_);
-    return std::exchange(spare_, {});
-  }
-  void give_back(std::vector<float> buffer) {
-    std::lock_guard lock(mutex_);
-    spare_ = std::move(buffer);
-  }
-
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Work> next_;
-  std::vector<float> spare_;
   bool closed_ = false;
 };
 
@@ -196,23 +194,18 @@ class Connection {
     if (!request) return queue_.put({.request = std::move(message)});
     const bool single = request->items.size() == 1;
     const auto arrival = Clock::now();
-    // Held back by one, so that the last one is known as such.
-    std::optional<Portion> held;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
+      if (!open) return;
       Work work{.model = request->model, .engine = request->engine, .items = request->items.size(), .arrival = arrival,
                 .portion = std::move(portion), .last = last};
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
-      decode_items(*request, HangUp(fd_), [&] { return queue_.spare_buffer(); }, [&](Portion&& portion) {
-        if (held && open) put(std::move(*held), false);
-        held = std::move(portion);
-      });
+      decode_items(*request, HangUp(fd_), shared_.buffers, shared_.decoders, put);
     } catch (...) {
       return queue_.put({.failure = current_failure()});
     }
-    put(std::move(*held), true);
     return open;
   }
 
@@ -237,7 +230,7 @@ class Connection {
   // True: someone answers.
   bool handle(Work& work) {
     answer(work);
-    queue_.give_back(std::move(work.portion.tensors));
+    work.portion = {};  // its buffer is for others
     if (!work.last) return true;
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();

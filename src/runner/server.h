@@ -14,6 +14,7 @@ struct ServeOptions {
   std::string socket_path;
   int lifeline = -1;  // the read end of a pipe: its end of file says that the supervisor has gone
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int decode_threads = 0;  // that decode a request; 0: as many as there are cores left by the models, or cores at all
   std::size_t cache_bytes = std::size_t{2} << 30;
   std::chrono::microseconds batch_wait{0};  // how long a request may wait for those of other sessions
   std::chrono::seconds idle_timeout{0};     // how long to wait for a request; 0: for ever
