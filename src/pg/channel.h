@@ -37,6 +37,7 @@ class Channel {
 
  private:
   bool read_up_to(std::size_t size);
+  void drop_outgoing() noexcept;
 
   int descriptor_ = -1;
   Blob outgoing_;

@@ -224,6 +224,12 @@ void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffe
   }
 }
 
+std::size_t tensor_bytes(const InferOutline& request) {
+  constexpr std::size_t kPortions = 3;
+  const std::size_t floats = has_one_size(request.input) ? floats_of(tensor_size(request.input)) : kMaxPortionFloats;
+  return std::min(request.items * floats, kPortions * std::max(floats, kMaxPortionFloats)) * sizeof(float);
+}
+
 void Inference::run(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher) {
   reply_.decode_us += portion.decode_us;
   reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());

@@ -27,6 +27,10 @@ using TakePortion = std::function<void(Portion&&, bool last)>;
 void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool,
                   const TakePortion& take);
 
+// The most bytes of tensors that a request's portions take at a time: one is decoded, one waits, one is in the model. Where
+// the tensors' size is not known beforehand each counts as a full one.
+std::size_t tensor_bytes(const InferOutline& request);
+
 // The second half: the reply grows with each portion.
 class Inference {
  public:

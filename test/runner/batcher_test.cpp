@@ -46,6 +46,7 @@ class HeldModel : public Model {
     return scores;
   }
   ModelDescription describe() const override { return {}; }
+  std::size_t memory() const override { return 0; }
 
   void hold(bool held) {
     std::lock_guard lock(mutex_);
