@@ -71,16 +71,21 @@ $(BUILD)/pg/%.o: src/pg/%.cpp
 $(DATA_built): $(SQL_PARTS)
 	cat $^ > $@
 
+# A server may be at work with these files: each is written beside its place and put there whole.
 install: install-programs
 install-programs: all installdirs
 	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	$(INSTALL_PROGRAM) $(ENCODE) '$(DESTDIR)$(bindir)/imagecalc-encode'
-	if [ -x $(RUNNER) ]; then $(INSTALL_PROGRAM) $(RUNNER) '$(DESTDIR)$(pkglibdir)/imagecalc-runner'; fi
-	rm -rf '$(DESTDIR)$(pkglibdir)/imagecalc-openvino'
+	rm -rf '$(DESTDIR)$(pkglibdir)/imagecalc-openvino.new'
 	if [ -d $(OPENVINO) ]; then \
-	  $(MKDIR_P) '$(DESTDIR)$(pkglibdir)/imagecalc-openvino' && \
-	  $(INSTALL_SHLIB) $(OPENVINO)/* '$(DESTDIR)$(pkglibdir)/imagecalc-openvino/'; \
+	  $(MKDIR_P) '$(DESTDIR)$(pkglibdir)/imagecalc-openvino.new' && \
+	  $(INSTALL_SHLIB) $(OPENVINO)/* '$(DESTDIR)$(pkglibdir)/imagecalc-openvino.new/'; \
 	fi
+	if [ -x $(RUNNER) ]; then $(INSTALL_PROGRAM) $(RUNNER) '$(DESTDIR)$(pkglibdir)/imagecalc-runner.new'; fi
+	rm -rf '$(DESTDIR)$(pkglibdir)/imagecalc-openvino'
+	cd '$(DESTDIR)$(pkglibdir)' && for name in imagecalc-openvino imagecalc-runner; do \
+	  if [ -e $$name.new ]; then mv -f $$name.new $$name; fi; \
+	done
 
 uninstall: uninstall-programs
 uninstall-programs:

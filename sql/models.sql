@@ -53,8 +53,8 @@ COMMENT ON FUNCTION ic_scores(text, bytea) IS 'the same for a picture file';
 
 -- What imagecalc-runner, one for the whole server, has done. None of these starts it: without a runner there are no rows.
 CREATE FUNCTION imagecalc.runner_statistics(OUT pid integer, OUT started_at timestamptz, OUT reset_at timestamptz,
-        OUT threads integer, OUT engines text[], OUT memory bigint, OUT sessions integer, OUT queue integer, OUT models integer,
-        OUT requests bigint, OUT images bigint, OUT failures bigint, OUT decode_ms double precision,
+        OUT threads integer, OUT engines text[], OUT memory bigint, OUT sessions integer, OUT queue integer, OUT refused bigint,
+        OUT models integer, OUT requests bigint, OUT images bigint, OUT failures bigint, OUT decode_ms double precision,
         OUT model_ms double precision, OUT p50_ms real, OUT p95_ms real, OUT p99_ms real) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'ic_runner_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 CREATE FUNCTION imagecalc.model_statistics(OUT hash bytea, OUT memory bigint, OUT requests bigint, OUT images bigint,
@@ -72,8 +72,8 @@ COMMENT ON FUNCTION imagecalc.plan_statistics() IS 'the figures of ic_stat_plans
 
 CREATE VIEW ic_stat_runner AS SELECT * FROM imagecalc.runner_statistics();
 COMMENT ON VIEW ic_stat_runner IS
-    'imagecalc-runner: its life, memory (bytes), sessions, queue, and what it has served since reset_at; request times in ms are '
-    'percentiles of the last 1024 requests; no row while none is up';
+    'imagecalc-runner: its life, memory (bytes), sessions, queue, and what it has served since reset_at, and refused because it '
+    'was overloaded; request times in ms are percentiles of the last 1024 requests; no row while none is up';
 GRANT SELECT ON ic_stat_runner TO PUBLIC;
 
 -- As the user who looks: only of models that he may see. The runner knows models by their bytes, so two names of one share
@@ -95,7 +95,7 @@ CREATE VIEW ic_stat_models WITH (security_invoker = true) AS
            p.engines, p.refusals
     FROM imagecalc.model_statistics() AS s JOIN imagecalc.model AS m USING (hash) LEFT JOIN plans AS p USING (hash);
 COMMENT ON VIEW ic_stat_models IS
-    'the models that imagecalc-runner holds: memory (bytes of the file), what they have served, which engines run them, and why '
+    'the models that imagecalc-runner holds: memory (bytes, about), what they have served, which engines run them, and why '
     'an engine does not; ic_stat_plans has the details';
 GRANT SELECT ON ic_stat_models TO PUBLIC;
 

@@ -25,7 +25,8 @@ enum class Fault : std::uint8_t {
   cancelled,             // the caller's Interrupt said stop
   protocol,              // a message that contradicts itself
   unavailable,           // the runner could not be reached, or died
-  last = unavailable
+  overloaded,            // the runner has more at hand than it may hold
+  last = overloaded
 };
 
 class Error : public std::runtime_error {

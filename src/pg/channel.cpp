@@ -67,6 +67,11 @@ void Channel::post(const Message& message) {
   if (!try_push()) throw_gone();
 }
 
+void Channel::drop_outgoing() noexcept {
+  outgoing_ = Blob();
+  sent_ = 0;
+}
+
 bool Channel::try_push() noexcept {
   while (sent_ < outgoing_.size()) {
     const ssize_t count = ::send(descriptor_, outgoing_.data() + sent_, outgoing_.size() - sent_, MSG_NOSIGNAL);
@@ -78,8 +83,7 @@ bool Channel::try_push() noexcept {
       return false;
     }
   }
-  outgoing_ = Blob();
-  sent_ = 0;
+  drop_outgoing();
   return true;
 }
 
@@ -100,7 +104,7 @@ bool Channel::read_up_to(std::size_t size) {
 }
 
 std::optional<Message> Channel::poll() {
-  if (!try_push()) throw_gone();
+  if (!try_push()) drop_outgoing();  // nobody listens, but what was said before that can be heard
   if (!read_up_to(kFrameHeaderSize)) return std::nullopt;
   const FrameHeader header = decode_frame_header(std::span(incoming_).first<kFrameHeaderSize>());
   const std::size_t size = kFrameHeaderSize + header.body_size;

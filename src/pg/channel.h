@@ -40,6 +40,7 @@ class Channel {
  private:
   bool read_up_to(std::size_t size);
   void prepare_to_wait();
+  void drop_outgoing() noexcept;
 
   int descriptor_ = -1;
   WaitEventSet* waits_ = nullptr;  // kept: making one takes five system calls

@@ -17,7 +17,9 @@ namespace imagecalc {
 int setting_max_pixels = 100'000'000;
 int setting_compression_level = kDefaultCompressionLevel;
 int setting_runner_threads = 0;
+int setting_decode_threads = 0;
 int setting_model_cache = 2048;
+int setting_runner_memory = 1024;
 int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 0;
 int setting_trainer_threads = 0;
@@ -58,9 +60,16 @@ void _PG_init(void) {
                           kDefaultCompressionLevel, 1, 19, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.runner_threads", "Threads of the serving runner; 0 is one a core.", nullptr,
                           &setting_runner_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("imagecalc.model_cache", "Models that the serving runner keeps, by the size of their files.",
+  DefineCustomIntVariable("imagecalc.decode_threads",
+                          "Threads of the serving runner that decode a request; 0 is one a core that models leave.",
+                          "Where imagecalc.runner_threads takes all cores, 0 is one a core.", &setting_decode_threads, 0, 0,
+                          1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.model_cache", "Memory of the models that the serving runner keeps, about.",
                           "Those used least recently go first; the last one stays.", &setting_model_cache, 2048, 0,
                           1024 * 1024, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.runner_memory", "Memory that the requests in the serving runner may take.",
+                          "Others wait for room, and fail when none comes free for 10 seconds.", &setting_runner_memory,
+                          1024, 1, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.runner_idle_timeout",
                           "How long the serving runner waits for requests until it ends; 0 is for ever.",
                           "The next request starts another one.", &setting_runner_idle_timeout, 0, 0, 7 * 24 * 3600,

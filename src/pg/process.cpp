@@ -8,9 +8,10 @@
 #include "pg/wall.h"
 
 namespace imagecalc {
-namespace {
 
 std::string runner_path() { return std::string(pkglib_path) + "/imagecalc-runner"; }
+
+namespace {
 
 void reset_signals() {
   for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);

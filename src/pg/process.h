@@ -19,6 +19,9 @@ struct ChildDescriptors {
   int lifeline = -1;  // 3: reads end of file when the parent is gone
 };
 
+// Where imagecalc-runner is installed.
+std::string runner_path();
+
 // Starts the installed imagecalc-runner. Error(unavailable) where it is not installed or the fork fails.
 pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescriptors& descriptors);
 

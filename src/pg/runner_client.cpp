@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <deque>
+#include <fstream>
 
 #include "pg/channel.h"
 #include "pg/wall.h"
@@ -14,14 +16,18 @@
 namespace imagecalc {
 
 struct PendingReply::Place {
-  std::optional<Message> reply;
-  bool lost = false;  // the conversation was dropped before the reply came
+  enum class State { waiting, answered, lost, not_begun };  // lost, not_begun: the conversation ended before the reply came
+  State state = State::waiting;
+  Message reply = Done{};
 };
 
 namespace {
 
+using State = PendingReply::Place::State;
+
 constexpr int kStartTimeoutMs = 60'000;  // LibTorch alone takes a second to map, more on a cold disk
 constexpr int kRetryMs = 10;
+constexpr int kReplaceTimeoutMs = 8'000;  // the supervisor needs a second to be sure that another runner is installed
 
 struct SessionState {
   Channel channel;
@@ -53,6 +59,13 @@ bool supervisor_is_up() {
   const bool held = fcntl(descriptor, F_OFD_GETLK, &query) == 0 && query.l_type != F_UNLCK;
   close(descriptor);
   return held;
+}
+
+// It looks whether another runner has been installed. Its process id is in its lock file.
+void wake_supervisor() {
+  std::ifstream file(kLockPath);
+  pid_t pid = 0;
+  if (supervisor_is_up() && file >> pid && pid > 1) kill(pid, SIGHUP);
 }
 
 BackgroundWorkerHandle* register_supervisor() {
@@ -113,9 +126,9 @@ bool try_greet() {
 }
 
 // After this those who still wait are told that the runner is gone.
-void drop_conversation() noexcept {
+void drop_conversation(State fate = State::lost) noexcept {
   session.channel.close();
-  for (const auto& place : session.waiting) place->lost = true;
+  for (const auto& place : session.waiting) place->state = fate;
   session.waiting.clear();
 }
 
@@ -124,12 +137,26 @@ void take_replies() try {
   while (!session.waiting.empty()) {
     auto reply = session.channel.poll();
     if (!reply) return;
-    session.waiting.front()->reply = std::move(*reply);
+    if (std::holds_alternative<Leaving>(*reply)) return drop_conversation(State::not_begun);
+    PendingReply::Place& place = *session.waiting.front();
+    place.reply = std::move(*reply);
+    place.state = State::answered;
     session.waiting.pop_front();
   }
 } catch (const Error&) {
   drop_conversation();
   throw;
+}
+
+// Waits for what a runner that takes no more has yet to say.
+void hear_out() try {
+  while (!session.waiting.empty()) {
+    take_replies();
+    if (!session.waiting.empty()) session.channel.wait();
+  }
+  drop_conversation();
+} catch (const Error& error) {
+  if (error.fault() != Fault::unavailable) throw;  // else those who wait know
 }
 
 bool is_connected() { return session.channel.is_open() && (!session.waiting.empty() || !session.channel.is_stale()); }
@@ -138,7 +165,12 @@ void ensure_connected() {
   if (is_connected()) return;
   BackgroundWorkerHandle* handle = nullptr;
   for (int waited = 0; waited < kStartTimeoutMs; waited += kRetryMs) {
-    if (try_greet()) return;
+    try {
+      if (try_greet()) return;
+    } catch (const Error& error) {  // after an upgrade the runner may be of the old version still
+      if (error.fault() != Fault::protocol || waited >= kReplaceTimeoutMs) throw;
+      if (waited == 0) wake_supervisor();
+    }
     ensure_supervisor(handle);
     pause();
   }
@@ -149,9 +181,12 @@ void ensure_connected() {
 
 void throw_failure(const Failure& failure) { throw Error(failure.fault, failure.message, failure.hint); }
 
-// A runner that is about to end takes no request any more: another one will.
-PendingReply::PendingReply(const Message& request) {
-  for (bool alone = session.waiting.empty();; alone = false) {
+PendingReply::PendingReply(const Message& request) { post(request); }
+
+// A runner that is about to end takes no request any more: once it has answered those that it took, another one will.
+void PendingReply::post(const Message& request) {
+  constexpr int kTries = 5;
+  for (int tries = 1;; ++tries) {
     ensure_connected();
     place_ = std::make_shared<Place>();
     session.waiting.push_back(place_);
@@ -159,12 +194,13 @@ PendingReply::PendingReply(const Message& request) {
       session.channel.post(request);
       return;
     } catch (const Error& error) {
-      drop_conversation();
-      if (!alone || error.fault() != Fault::unavailable) throw;
+      session.waiting.pop_back();
+      if (error.fault() != Fault::unavailable || tries == kTries) throw;
     } catch (...) {
       drop_conversation();
       throw;
     }
+    hear_out();
   }
 }
 
@@ -176,22 +212,23 @@ PendingReply::~PendingReply() {
   if (given_up && !session.waiting.empty()) drop_conversation();
 }
 
-Message PendingReply::wait() {
-  while (!place_->reply && !place_->lost) {
+Message PendingReply::wait(const Message& request) {
+  while (place_->state == State::waiting || place_->state == State::not_begun) {
+    if (place_->state == State::not_begun) post(request);
     take_replies();
-    if (!place_->reply) session.channel.wait();
+    if (place_->state == State::waiting) session.channel.wait();
   }
-  if (place_->lost)
+  if (place_->state == State::lost)
     throw Error(Fault::unavailable, "imagecalc-runner ended while it was at work",
                 "The server's log says why. Try again: it is started anew.");
-  if (const Failure* failure = std::get_if<Failure>(&*place_->reply)) throw_failure(*failure);
-  return std::move(*place_->reply);
+  if (const Failure* failure = std::get_if<Failure>(&place_->reply)) throw_failure(*failure);
+  return std::move(place_->reply);
 }
 
 bool runner_is_up() { return is_connected() || try_greet(); }
 
 void push_requests() noexcept { session.channel.try_push(); }
 
-Message ask_runner(const Message& request) { return PendingReply(request).wait(); }
+Message ask_runner(const Message& request) { return PendingReply(request).wait(request); }
 
 }  // namespace imagecalc

@@ -24,12 +24,15 @@ class PendingReply {
   PendingReply(PendingReply&&) = default;
   PendingReply& operator=(PendingReply&&) = delete;
 
-  // Can be cancelled. Throws what a Failure says, and Error(unavailable) when the runner died meanwhile.
-  Message wait();
+  // Can be cancelled. request: the same; it goes to the next runner where this one ended before it took it. Throws what a
+  // Failure says, and Error(unavailable) when the runner died meanwhile.
+  Message wait(const Message& request);
 
   struct Place;
 
  private:
+  void post(const Message& request);
+
   std::shared_ptr<Place> place_;
 };
 

@@ -92,6 +92,7 @@ IC_FUNCTION(ic_runner_statistics) {
   row.add(Int64GetDatum(static_cast<int64>(statistics->memory)));
   row.add(Int32GetDatum(static_cast<int32>(statistics->connections)));
   row.add(Int32GetDatum(static_cast<int32>(statistics->queue)));
+  row.add(Int64GetDatum(static_cast<int64>(statistics->refused)));
   row.add(Int32GetDatum(static_cast<int32>(statistics->models.size())));
   add_served(row, statistics->served);
   row.put();
@@ -105,7 +106,7 @@ IC_FUNCTION(ic_model_statistics) {
   ResultRow row(fcinfo);
   for (const ModelStatistics& model : statistics->models) {
     row.add(bytes_datum(model.model));
-    row.add(Int64GetDatum(static_cast<int64>(model.bytes)));
+    row.add(Int64GetDatum(static_cast<int64>(model.memory)));
     add_served(row, model.served);
     row.put();
   }

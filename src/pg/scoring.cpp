@@ -33,19 +33,39 @@ void check_label_count(int count) {
   if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1", "k is the number of labels to show.");
 }
 
+namespace {
+
+// The models that this session has sent. Those who asked before the last one came may still be told to send it.
+struct SentModels {
+  std::uint64_t count = 0;
+  ModelHash last{};
+};
+SentModels sent;
+
+}  // namespace
+
 PendingScores::PendingScores(InferRequest request, BytesOf bytes_of)
     : request_(std::move(request)), bytes_of_(std::move(bytes_of)) {
+  post();
+}
+
+void PendingScores::post() {
+  models_sent_ = sent.count;
   reply_.emplace(request_);
 }
 
 InferReply PendingScores::wait() {
   constexpr int kTries = 5;  // others may push the model out of a small cache before it is used
   for (int i = 0; i < kTries; ++i) {
-    Message reply = reply_->wait();
+    Message reply = reply_->wait(request_);
     if (auto* scores = std::get_if<InferReply>(&reply)) return std::move(*scores);
     if (!std::holds_alternative<NeedModel>(reply)) throw Error(Fault::protocol, "unexpected reply from imagecalc-runner");
-    ask_runner_for<Done>(LoadModel{std::get<InferRequest>(request_).model, bytes_of_()});
-    reply_.emplace(request_);
+    const ModelHash& model = std::get<InferRequest>(request_).model;
+    if (sent.count == models_sent_ || sent.last != model) {
+      ask_runner_for<Done>(LoadModel{model, bytes_of_()});
+      sent = {sent.count + 1, model};
+    }
+    post();
   }
   throw Error(Fault::limit_exceeded, "imagecalc-runner's cache is too small for the models in use",
               "Use fewer models at a time.");

@@ -32,6 +32,9 @@ class PendingScores {
  private:
   Message request_;  // kept: the runner may lack the model
   BytesOf bytes_of_;
+  void post();
+
+  std::uint64_t models_sent_ = 0;  // by this session when the request was posted
   std::optional<PendingReply> reply_;
 };
 

@@ -8,7 +8,9 @@ namespace imagecalc {
 extern int setting_max_pixels;           // imagecalc.max_pixels: pictures above it are refused before they are decoded
 extern int setting_compression_level;    // imagecalc.compression_level: effort of every encode, 1..19
 extern int setting_runner_threads;       // imagecalc.runner_threads: of the serving runner; 0 is one a core
+extern int setting_decode_threads;       // imagecalc.decode_threads: of the serving runner; 0 is the cores that models leave
 extern int setting_model_cache;          // imagecalc.model_cache: MB of models that the serving runner keeps
+extern int setting_runner_memory;        // imagecalc.runner_memory: MB that the serving runner's requests may take
 extern int setting_runner_idle_timeout;  // imagecalc.runner_idle_timeout: seconds without requests until it ends; 0 is never
 extern int setting_batch_wait;           // imagecalc.batch_wait: microseconds that requests may wait for those of others
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core

@@ -1,11 +1,17 @@
 // The background worker "imagecalc supervisor": one a server. It starts the serving runner, starts it again when it dies, and
-// ends it when it ends itself. It has no database connection (one would block DROP DATABASE) and touches no shared memory.
+// ends it when it ends itself, or when another one has been installed. It has no database connection (one would block DROP
+// DATABASE) and touches no shared memory.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <tuple>
 
 #include "pg/process.h"
 #include "pg/runner_client.h"
@@ -19,6 +25,9 @@ extern "C" PGDLLEXPORT void imagecalc_supervisor_main(Datum);
 namespace {
 
 constexpr int kGraceMs = 2'000;
+constexpr int kDrainMs = 35'000;  // a runner gives those who asked it half a minute
+constexpr int kLookMs = 3'000;    // how often to look what is installed
+constexpr int kSettleMs = 1'000;  // files that have not changed for so long are installed completely
 constexpr int kFirstBackoffMs = 100;
 constexpr int kLastBackoffMs = 30'000;
 constexpr int kHealthyMs = 10'000;  // a runner that lived so long is started again at once
@@ -31,9 +40,14 @@ bool take_lock() {
   struct flock lock {};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
-  if (fcntl(descriptor, F_OFD_SETLK, &lock) == 0) return true;  // never closed
-  close(descriptor);
-  return false;
+  if (fcntl(descriptor, F_OFD_SETLK, &lock) != 0) {
+    close(descriptor);
+    return false;
+  }
+  const std::string pid = std::to_string(getpid()) + "\n";  // for those who want this process to look around
+  if (ftruncate(descriptor, 0) != 0 || write(descriptor, pid.data(), pid.size()) < 0)
+    throw Error(Fault::unavailable, std::string("could not write ") + kLockPath + ": " + strerror(errno));
+  return true;  // never closed
 }
 
 void wake(SIGNAL_ARGS) {
@@ -46,11 +60,39 @@ void wake(SIGNAL_ARGS) {
 // What a running runner can no longer change.
 struct RunnerSettings {
   int threads = setting_runner_threads;
+  int decode_threads = setting_decode_threads;
   int model_cache = setting_model_cache;
+  int memory = setting_runner_memory;
   int idle_timeout = setting_runner_idle_timeout;
   int batch_wait = setting_batch_wait;
 
   bool operator==(const RunnerSettings&) const = default;
+};
+
+// The runner's program and libraries and the extension's library, as they are installed.
+class InstalledFiles {
+ public:
+  InstalledFiles() {
+    const std::filesystem::path folder(pkglib_path);
+    add(runner_path());
+    add(folder / "imagecalc.so");
+    std::error_code error;  // a folder that is not there, or goes meanwhile, ends the loop
+    for (std::filesystem::directory_iterator entry(folder / "imagecalc-openvino", error), end; !error && entry != end;
+         entry.increment(error))
+      add(entry->path());
+  }
+
+  bool has_runner() const { return files_.contains(runner_path()); }
+  bool operator==(const InstalledFiles&) const = default;
+
+ private:
+  void add(const std::filesystem::path& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0) return;
+    files_[path.string()] = {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+  }
+
+  std::map<std::string, std::tuple<dev_t, ino_t, off_t, time_t, long>> files_;
 };
 
 class ServingRunner {
@@ -62,10 +104,11 @@ class ServingRunner {
     started_ = GetCurrentTimestamp();
     constexpr std::int64_t kMegabyte = 1 << 20;
     pid_ = spawn_runner({"--serve", "--socket", kSocketPath, "--lifeline", "3", "--threads",
-                         std::to_string(resolve_threads(settings_.threads)), "--cache-bytes",
-                         std::to_string(settings_.model_cache * kMegabyte), "--idle-timeout",
-                         std::to_string(settings_.idle_timeout), "--batch-wait",
-                         std::to_string(settings_.batch_wait)},
+                         std::to_string(resolve_threads(settings_.threads)), "--decode-threads",
+                         std::to_string(settings_.decode_threads), "--cache-bytes",
+                         std::to_string(settings_.model_cache * kMegabyte), "--request-bytes",
+                         std::to_string(settings_.memory * kMegabyte), "--idle-timeout",
+                         std::to_string(settings_.idle_timeout), "--batch-wait", std::to_string(settings_.batch_wait)},
                         {.in = -1, .out = -1, .lifeline = ends[0]});
     close(ends[0]);
   }
@@ -82,12 +125,30 @@ class ServingRunner {
     return true;
   }
   bool is_outdated() const { return settings_ != RunnerSettings(); }
+  // Whether another runner has been installed, and all of it.
+  bool is_replaced() {
+    InstalledFiles now;
+    if (now == installed_ || !now.has_runner()) {
+      change_.reset();
+    } else if (!change_ || change_->installed != now) {
+      change_ = {std::move(now), GetCurrentTimestamp()};
+    }
+    return change_ && TimestampDifferenceExceeds(change_->seen, GetCurrentTimestamp(), kSettleMs);
+  }
+  bool sees_change() const { return change_.has_value(); }
+  void ask_to_end() const { kill(pid_, SIGTERM); }
   bool was_healthy() const { return TimestampDifferenceExceeds(started_, GetCurrentTimestamp(), kHealthyMs); }
 
  private:
   pid_t pid_ = -1;
   int lifeline_ = -1;
   const RunnerSettings settings_;
+  const InstalledFiles installed_;
+  struct Change {
+    InstalledFiles installed;
+    TimestampTz seen;
+  };
+  std::optional<Change> change_;
   TimestampTz started_ = 0;
 };
 
@@ -103,11 +164,12 @@ void sleep_until_woken(long timeout_ms) {
   }
 }
 
-enum class End { wanted, idle, death };
+enum class End { wanted, replaced, idle, death };
 
-// Watches one runner to its end, or until this process is to end or a setting changes.
+// Watches one runner to its end, or until this process is to end, a setting changes or another runner is installed.
 End watch(ServingRunner& runner) {
   while (!ShutdownRequestPending && !runner.is_outdated()) {
+    if (runner.is_replaced()) return End::replaced;
     int status;
     if (runner.has_died(&status)) {
       if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return End::idle;
@@ -115,9 +177,20 @@ End watch(ServingRunner& runner) {
       pg([&] { ereport(LOG, (errmsg("imagecalc-runner %s", how.c_str()))); });
       return End::death;
     }
-    sleep_until_woken(60'000);
+    sleep_until_woken(runner.sees_change() ? kSettleMs / 2 : kLookMs);
   }
   return End::wanted;
+}
+
+// Lets it answer what it was asked. Nobody starts another one meanwhile, as the lock is held.
+void drain(ServingRunner& runner) {
+  const TimestampTz begin = GetCurrentTimestamp();
+  runner.ask_to_end();
+  int status;
+  while (!ShutdownRequestPending && !runner.has_died(&status)) {
+    if (TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), kDrainMs)) return;
+    sleep_until_woken(kDrainMs);
+  }
 }
 
 void supervise() {
@@ -126,7 +199,8 @@ void supervise() {
   for (int deaths = 0; !ShutdownRequestPending && deaths < kQuickDeaths;) {
     ServingRunner runner;
     const End end = watch(runner);
-    if (end == End::idle) return;  // the next session that needs a runner starts all anew
+    if (end == End::wanted || end == End::replaced) drain(runner);
+    if (end == End::idle || end == End::replaced) return;  // the next session that needs a runner starts all anew
     if (end == End::wanted) continue;
     if (runner.was_healthy()) {
       deaths = 0;

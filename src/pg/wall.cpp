@@ -40,6 +40,8 @@ int sqlstate(Fault fault) noexcept {
       return ERRCODE_OUT_OF_MEMORY;
     case Fault::cancelled:
       return ERRCODE_QUERY_CANCELED;
+    case Fault::overloaded:
+      return ERRCODE_INSUFFICIENT_RESOURCES;
     case Fault::unavailable:
       return ERRCODE_SYSTEM_ERROR;
     case Fault::protocol:

@@ -69,8 +69,13 @@ void fields(auto&, Is<Done> auto&) {}
 void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.message, m.hint); }
 
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
+// What comes before a request's items.
+void head_fields(auto& archive, Is<InferRequest> auto& m) {
+  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine);
+}
 void fields(auto& archive, Is<InferRequest> auto& m) {
-  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine, m.items);
+  head_fields(archive, m);
+  archive(m.items);
 }
 void fields(auto& archive, Is<InferReply> auto& m) {
   archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines);
@@ -82,6 +87,7 @@ void fields(auto& archive, Is<InspectModel> auto& m) { archive(m.bytes, m.shapes
 void fields(auto& archive, Is<InspectReply::Shape> auto& m) { archive(m.outputs, m.refusal); }
 void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics); }
 
+void fields(auto&, Is<Leaving> auto&) {}
 void fields(auto&, Is<ReadStatistics> auto&) {}
 void fields(auto& archive, Is<Percentiles> auto& m) { archive(m.p50_us, m.p95_us, m.p99_us); }
 void fields(auto& archive, Is<Served> auto& m) {
@@ -90,10 +96,10 @@ void fields(auto& archive, Is<Served> auto& m) {
 void fields(auto& archive, Is<PlanStatistics> auto& m) {
   archive(m.size, m.batch, m.asked, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
 }
-void fields(auto& archive, Is<ModelStatistics> auto& m) { archive(m.model, m.bytes, m.served, m.plans); }
+void fields(auto& archive, Is<ModelStatistics> auto& m) { archive(m.model, m.memory, m.served, m.plans); }
 void fields(auto& archive, Is<StatisticsReply> auto& m) {
-  archive(m.pid, m.threads, m.engines, m.uptime_us, m.since_reset_us, m.memory, m.connections, m.queue, m.served,
-          m.models);
+  archive(m.pid, m.threads, m.engines, m.uptime_us, m.since_reset_us, m.memory, m.connections, m.queue, m.refused,
+          m.served, m.models);
 }
 void fields(auto&, Is<ResetStatistics> auto&) {}
 
@@ -273,6 +279,25 @@ FrameHeader decode_frame_header(std::span<const std::uint8_t, kFrameHeaderSize> 
   if (length == 0 || length > kMaxFrameSize - sizeof length) malformed("a length of " + std::to_string(length));
   if (kind >= kKinds) malformed("an unknown kind " + std::to_string(kind));
   return {.body_size = length - 1, .kind = kind};
+}
+
+std::size_t outline_size() {
+  static const std::size_t size = [] {
+    Encoder encoder;
+    encoder(InferRequest{});
+    return encoder.take().size();
+  }();
+  return size;
+}
+
+std::optional<InferOutline> outline(const FrameHeader& header, std::span<const std::uint8_t> beginning) {
+  if (header.kind != Message(InferRequest{}).index()) return std::nullopt;
+  Decoder decoder(beginning);
+  InferRequest head;
+  head_fields(decoder, head);
+  InferOutline outline{.input = head.input};
+  decoder(outline.items);
+  return outline;
 }
 
 Message decode_body(const FrameHeader& header, std::span<const std::uint8_t> body) {

@@ -14,6 +14,8 @@
 //   Train         -> Progress*, TrainReply | Failure
 // The training runner ends when its stdin does.
 //
+// A serving runner that is about to end says Leaving after its last reply: requests without one were not begun.
+//
 // A runner can tell a stale client by kProtocolVersion, which opens every conversation (Hello -> Done | Failure).
 #pragma once
 
@@ -25,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 3;
+inline constexpr std::uint32_t kProtocolVersion = 4;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -103,6 +105,8 @@ struct InspectReply {
   bool learns_statistics = true;  // false: it has batch norm whose running statistics do not move in training mode
 };
 
+struct Leaving {};
+
 struct ReadStatistics {};
 
 // How long requests took: of the last ones, up to 1024.
@@ -135,7 +139,7 @@ struct PlanStatistics {
 
 struct ModelStatistics {
   ModelHash model{};
-  std::uint64_t bytes = 0;  // of its file
+  std::uint64_t memory = 0;  // bytes, as Model::memory
   Served served;
   std::vector<PlanStatistics> plans;  // those of the size used last come first
 };
@@ -149,6 +153,7 @@ struct StatisticsReply {
   std::uint64_t memory = 0;       // bytes of the process in memory
   std::uint32_t connections = 0;  // sessions, the one that asks included
   std::uint32_t queue = 0;        // requests in the runner that wait for their reply
+  std::uint64_t refused = 0;      // requests that found no room, since the last reset
   Served served;                  // all models together, those that have left the cache included
   std::vector<ModelStatistics> models;  // in the cache, the one used last first
 };
@@ -220,7 +225,7 @@ struct TrainReply {
 using Message =
     std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply,
                  TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply, ReadStatistics,
-                 StatisticsReply, ResetStatistics>;
+                 StatisticsReply, ResetStatistics, Leaving>;
 
 // A whole frame, header included. Error(limit_exceeded) past kMaxFrameSize.
 Blob encode_frame(const Message& message);
@@ -232,6 +237,16 @@ struct FrameHeader {
 
 // Error(protocol) for a length or a kind that cannot be.
 FrameHeader decode_frame_header(std::span<const std::uint8_t, kFrameHeaderSize> header);
+
+// What the beginning of an InferRequest's body, its first outline_size() bytes, says of the rest. Nothing for another
+// message; Error(protocol).
+struct InferOutline {
+  ModelInput input;
+  std::uint32_t items = 0;
+};
+std::size_t outline_size();
+std::optional<InferOutline> outline(const FrameHeader& header, std::span<const std::uint8_t> beginning);
+
 Message decode_body(const FrameHeader& header, std::span<const std::uint8_t> body);
 
 }  // namespace imagecalc

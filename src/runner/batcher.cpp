@@ -155,11 +155,9 @@ void Batcher::run_together(Slots& batch, int threads) {
   BatchRequest all = batch.front()->request;
   all.images = 0;
   for (const Slot* slot : batch) all.images += slot->request.images;
-  std::vector<float> tensors = borrow_buffer();
-  tensors.reserve(floats_of(all));
-  for (const Slot* slot : batch) {
-    tensors.insert(tensors.end(), slot->request.tensors, slot->request.tensors + floats_of(slot->request));
-  }
+  Buffers::Buffer tensors = buffers_.take(floats_of(all));
+  float* end = tensors.data();
+  for (const Slot* slot : batch) end = std::copy_n(slot->request.tensors, floats_of(slot->request), end);
   all.tensors = tensors.data();
   const BatchAnswer answer = run_model(all, threads);
   std::size_t first = 0;
@@ -168,7 +166,6 @@ void Batcher::run_together(Slots& batch, int threads) {
     slot->answer = {answer.scores, first, answer.model_us * static_cast<float>(images) / static_cast<float>(all.images)};
     first += images;
   }
-  give_back(std::move(tensors));
 }
 
 // Wakes the others: from here on their slots are theirs. Under the lock, as a slot goes when its owner has seen the state.
@@ -181,20 +178,6 @@ void Batcher::settle(Groups::iterator group, const Slots& batch, State state) {
   }
   const Group& here = group->second;
   if (!here.led && here.running == 0 && here.sightings.empty()) groups_.erase(group);
-}
-
-std::vector<float> Batcher::borrow_buffer() {
-  std::lock_guard lock(mutex_);
-  if (buffers_.empty()) return {};
-  std::vector<float> buffer = std::move(buffers_.back());
-  buffers_.pop_back();
-  buffer.clear();
-  return buffer;
-}
-
-void Batcher::give_back(std::vector<float> buffer) {
-  std::lock_guard lock(mutex_);
-  buffers_.push_back(std::move(buffer));
 }
 
 }  // namespace imagecalc

@@ -15,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include "runner/buffers.h"
 #include "runner/cores.h"
 #include "runner/engine/engine.h"
 
@@ -45,8 +46,8 @@ class Batcher {
   static constexpr std::size_t kLargeImages = 32;
 
   // batch_wait: how long a request may wait for those of sessions that were heard of a moment ago; zero: not at all.
-  explicit Batcher(int threads, std::chrono::microseconds batch_wait = {})
-      : cores_(threads), batch_wait_(batch_wait) {}
+  Batcher(int threads, Buffers& buffers, std::chrono::microseconds batch_wait = {})
+      : cores_(threads), buffers_(buffers), batch_wait_(batch_wait) {}
 
   // Throws what the model throws at this request alone: where it does not take a batch, each request is run by itself.
   BatchAnswer run(const BatchRequest& request);
@@ -94,14 +95,12 @@ class Batcher {
   void compute(Slots& batch, int threads);
   void run_together(Slots& batch, int threads);
   void settle(Groups::iterator group, const Slots& batch, State state);
-  std::vector<float> borrow_buffer();
-  void give_back(std::vector<float> buffer);
 
   Cores cores_;
+  Buffers& buffers_;
   const std::chrono::microseconds batch_wait_;
   mutable std::mutex mutex_;  // of what follows, and of all slots
   Groups groups_;
-  std::vector<std::vector<float>> buffers_;  // spare ones: new memory costs a page fault for every 4 kB
 };
 
 }  // namespace imagecalc

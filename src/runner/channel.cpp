@@ -29,16 +29,38 @@ bool Channel::read_all(std::uint8_t* data, std::size_t size) {
 }
 
 std::optional<Message> Channel::receive() {
+  auto incoming = begin();
+  return incoming ? finish(std::move(*incoming)) : std::nullopt;
+}
+
+std::optional<Channel::Incoming> Channel::begin() {
   std::uint8_t bytes[kFrameHeaderSize];
   if (!read_all(bytes, sizeof bytes)) return std::nullopt;
-  FrameHeader header = decode_frame_header(bytes);
-  Blob body;
-  while (body.size() < header.body_size) {
+  Incoming incoming{.header = decode_frame_header(bytes), .body = {}};
+  incoming.body.resize(std::min<std::size_t>(incoming.header.body_size, outline_size()));
+  if (!read_all(incoming.body.data(), incoming.body.size())) return std::nullopt;
+  return incoming;
+}
+
+std::optional<Message> Channel::finish(Incoming incoming) {
+  const std::size_t size = incoming.header.body_size;
+  Blob body = std::move(incoming.body);
+  while (body.size() < size) {
     std::size_t got = body.size();
-    body.resize(std::min<std::size_t>(header.body_size, std::max(2 * got, kReadStep)));
+    body.resize(std::min(size, std::max(2 * got, kReadStep)));
     if (!read_all(body.data() + got, body.size() - got)) return std::nullopt;
   }
-  return decode_body(header, body);
+  return decode_body(incoming.header, body);
+}
+
+bool Channel::skip(const Incoming& incoming) {
+  std::uint8_t bytes[16 << 10];
+  for (std::size_t left = incoming.header.body_size - incoming.body.size(); left > 0;) {
+    const std::size_t step = std::min(left, sizeof bytes);
+    if (!read_all(bytes, step)) return false;
+    left -= step;
+  }
+  return true;
 }
 
 void Channel::send(const Message& message) {
@@ -60,7 +82,7 @@ bool Channel::greet() {
     send(Done{});
   } else {
     send(Failure{Fault::protocol, -1, "imagecalc-runner is of another version than the extension",
-                 "Restart the server after an upgrade of the extension."});
+                 "Reconnect; where that does not help, restart the server."});
   }
   return welcome;
 }

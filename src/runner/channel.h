@@ -17,6 +17,16 @@ class Channel {
 
   // Waits for a whole message; nothing at the end of the stream. Throws Error(protocol).
   std::optional<Message> receive();
+
+  // The same in two steps, between which the rest can be waited with, or passed over: false at the end of the stream.
+  struct Incoming {
+    FrameHeader header;
+    Blob body;  // its beginning, at least outline_size() bytes of it where it has so many
+  };
+  std::optional<Incoming> begin();
+  std::optional<Message> finish(Incoming incoming);
+  bool skip(const Incoming& incoming);
+
   // Throws Error(unavailable) when the other side has gone.
   void send(const Message& message);
   // Answers the Hello that opens a conversation; false where there is nothing more to say.

@@ -6,22 +6,30 @@
 #include <span>
 
 #include "runner/batcher.h"
+#include "runner/decode_pool.h"
 
 namespace imagecalc {
 
 // Decoded items of a request that go through the model at once: tensors of one size.
 struct Portion {
   TensorSize size{0, 0};
-  std::vector<float> tensors;
-  std::vector<std::uint32_t> items;  // of which item each tensor is, ascending
-  std::vector<Failure> failures;     // of items that have none
-  float decode_us = 0;
+  Buffers::Buffer tensors = {};
+  std::vector<std::uint32_t> items = {};  // of which item each tensor is, ascending
+  std::vector<Failure> failures = {};     // of items that have none
+  float decode_us = 0;                    // all threads together
 };
 
-// The first half: hands the request's portions to `take`, one after the other. An item that cannot be decoded is a failure
-// of its own; throws what concerns all. `buffer` gives memory for the tensors, used or not.
-void decode_items(const InferRequest& request, const Interrupt& interrupt, const std::function<std::vector<float>()>& buffer,
-                  const std::function<void(Portion&&)>& take);
+// Takes a request's portions one after the other; one at least, and is told which is the last.
+using TakePortion = std::function<void(Portion&&, bool last)>;
+
+// The first half. Where the model's input fixes the tensors' size, the pool's threads help. An item that cannot be decoded
+// is a failure of its own; throws what concerns all.
+void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool,
+                  const TakePortion& take);
+
+// The most bytes of tensors that a request's portions take at a time: one is decoded, one waits, one is in the model. Where
+// the tensors' size is not known beforehand each counts as a full one.
+std::size_t tensor_bytes(const InferOutline& request);
 
 // The second half: the reply grows with each portion.
 class Inference {

@@ -1,7 +1,7 @@
 // imagecalc-runner: the process that runs and trains models, apart from the database server.
 //
 //   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--batch-wait MICROSECONDS]
-//                    [--idle-timeout SECONDS]
+//                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
 // Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
@@ -29,7 +29,8 @@ using namespace imagecalc;
 
 constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
-    "                        [--batch-wait MICROSECONDS] [--idle-timeout SECONDS]\n"
+    "                        [--batch-wait MICROSECONDS] [--idle-timeout SECONDS] [--decode-threads N]\n"
+    "                        [--request-bytes N] [--request-patience MILLISECONDS]\n"
     "       imagecalc-runner --train\n";
 
 constexpr std::chrono::microseconds kMaxBatchWait{1'000'000};  // nobody wants to wait longer for company
@@ -63,6 +64,9 @@ bool parse_options(int argc, char** argv, Options& options) {
                                     {"socket", required_argument, nullptr, 's'},
                                     {"lifeline", required_argument, nullptr, 'l'},
                                     {"threads", required_argument, nullptr, 'n'},
+                                    {"decode-threads", required_argument, nullptr, 'd'},
+                                    {"request-bytes", required_argument, nullptr, 'r'},
+                                    {"request-patience", required_argument, nullptr, 'p'},
                                     {"cache-bytes", required_argument, nullptr, 'c'},
                                     {"batch-wait", required_argument, nullptr, 'w'},
                                     {"idle-timeout", required_argument, nullptr, 'i'},
@@ -76,6 +80,9 @@ bool parse_options(int argc, char** argv, Options& options) {
       case 's': serve.socket_path = optarg; break;
       case 'l': good = parse_number(optarg, 0, 1 << 20, serve.lifeline); break;
       case 'n': good = parse_number(optarg, 1, 1024, serve.threads); break;
+      case 'd': good = parse_number(optarg, 0, 1024, serve.decode_threads); break;
+      case 'r': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.request_bytes); break;
+      case 'p': good = parse_duration(optarg, std::chrono::milliseconds::max(), serve.request_patience); break;
       case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
       case 'w': good = parse_duration(optarg, kMaxBatchWait, serve.batch_wait); break;
       case 'i': good = parse_duration(optarg, std::chrono::seconds::max(), serve.idle_timeout); break;

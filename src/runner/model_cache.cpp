@@ -8,6 +8,9 @@ namespace imagecalc {
 
 namespace {
 
+// How often a model's use has the memory of all looked at.
+constexpr std::chrono::milliseconds kLook{100};
+
 // A session names the models that its user may read; bytes under another model's name would reach other users.
 void check_hash(const ModelHash& hash, std::span<const std::uint8_t> bytes) {
   ModelHash actual;
@@ -30,11 +33,16 @@ ModelCache::Entries::iterator ModelCache::touch(const ModelHash& hash) {
 
 std::shared_ptr<Model> ModelCache::find(const ModelHash& hash) {
   Loading model;
+  Entries gone;  // freed without the lock
   {
     std::lock_guard lock(mutex_);
     auto entry = touch(hash);
     if (entry == entries_.end()) return nullptr;
     model = entry->model;
+    if (const auto now = std::chrono::steady_clock::now(); now >= next_look_) {
+      next_look_ = now + kLook;
+      gone = make_room();
+    }
   }
   return model.get();
 }
@@ -57,38 +65,45 @@ void ModelCache::load(const ModelHash& hash, std::span<const std::uint8_t> bytes
     return;
   }
   try {
-    std::shared_ptr<Model> model = engine_.load(bytes);
-    finish(hash, bytes.size());
-    promise.set_value(std::move(model));
+    promise.set_value(engine_.load(bytes));
   } catch (...) {
     forget(hash);
     promise.set_exception(std::current_exception());
     throw;
   }
+  Entries gone;
+  std::lock_guard lock(mutex_);
+  gone = make_room();
 }
 
 std::vector<ModelCache::Held> ModelCache::list() {
   std::lock_guard lock(mutex_);
   std::vector<Held> held;
   for (const Entry& entry : entries_) {
-    const bool ready = entry.model.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-    if (ready && entry.memory > 0) held.push_back({entry.hash, entry.model.get(), entry.memory});
+    if (auto model = entry.loaded()) held.push_back({entry.hash, model, model->memory()});
   }
   return held;
 }
 
-// Counts a model's memory and makes room for it.
-void ModelCache::finish(const ModelHash& hash, std::size_t memory) {
-  std::lock_guard lock(mutex_);
-  auto entry = touch(hash);
-  entry->memory = memory;
-  memory_ += memory;
-  for (auto last = entries_.end(); memory_ > byte_cap_ && --last != entries_.begin();) {
-    if (last->memory == 0) continue;
-    memory_ -= last->memory;
-    index_.erase(last->hash);
-    last = entries_.erase(last);
+std::shared_ptr<Model> ModelCache::Entry::loaded() const {
+  const bool ready = model.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  return ready ? model.get() : nullptr;
+}
+
+// The mutex is held. Takes out what has no room beside those used later; who is used last, and what is being loaded, stays.
+ModelCache::Entries ModelCache::make_room() {
+  Entries gone;
+  std::size_t memory = 0;
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    const auto here = entry++;
+    const auto model = here->loaded();
+    if (!model) continue;
+    memory += model->memory();
+    if (memory <= byte_cap_ || here == entries_.begin()) continue;
+    index_.erase(here->hash);
+    gone.splice(gone.end(), entries_, here);
   }
+  return gone;
 }
 
 void ModelCache::forget(const ModelHash& hash) {

@@ -1,6 +1,7 @@
 // The models that the runner holds, by the hash of their bytes, shared by all connections.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <future>
 #include <list>
@@ -16,7 +17,8 @@ namespace imagecalc {
 
 class ModelCache {
  public:
-  // The models least recently used go once all together exceed byte_cap, measured by their files; the last one stays.
+  // The models least recently used go once all together exceed byte_cap by Model::memory; the last one stays. As models grow
+  // while they are used, this is looked at again and again.
   ModelCache(Engine& engine, std::size_t byte_cap) : engine_(engine), byte_cap_(byte_cap) {}
 
   // Nothing where the model must be sent first. Waits where it is being loaded just now.
@@ -29,7 +31,7 @@ class ModelCache {
   struct Held {
     ModelHash hash;
     std::shared_ptr<Model> model;
-    std::size_t bytes;  // of its file
+    std::size_t memory;
   };
   // Those that are loaded, the one used last first.
   std::vector<Held> list();
@@ -39,12 +41,14 @@ class ModelCache {
   struct Entry {
     ModelHash hash;
     Loading model;
-    std::size_t memory = 0;  // 0 while it is being loaded
+
+    // Nothing while it is being loaded.
+    std::shared_ptr<Model> loaded() const;
   };
   using Entries = std::list<Entry>;  // most recently used first
 
   Entries::iterator touch(const ModelHash& hash);
-  void finish(const ModelHash& hash, std::size_t memory);
+  Entries make_room();
   void forget(const ModelHash& hash);
 
   Engine& engine_;
@@ -52,7 +56,7 @@ class ModelCache {
   std::mutex mutex_;
   Entries entries_;
   std::map<ModelHash, Entries::iterator> index_;
-  std::size_t memory_ = 0;
+  std::chrono::steady_clock::time_point next_look_{};
 };
 
 }  // namespace imagecalc

@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "runner/budget.h"
 #include "runner/channel.h"
 #include "runner/inference.h"
 #include "runner/model_cache.h"
@@ -52,6 +53,10 @@ class Sessions {
     std::lock_guard lock(mutex_);
     return sockets_.size();
   }
+  bool is_closed() {
+    std::lock_guard lock(mutex_);
+    return closed_;
+  }
   // Takes no more requests: what has been sent can still be read, and then comes an end of file; sending fails at once.
   void close_entrance() {
     std::lock_guard lock(mutex_);
@@ -65,17 +70,28 @@ class Sessions {
   bool closed_ = false;
 };
 
+// The cores that the models leave, and where they leave none all of them: then models and decoding share the machine.
+int spare_cores(int model_threads) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return cores > model_threads ? cores - model_threads : cores;
+}
+
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
   Shared(const ServeOptions& options)
       : engine(make_engine(options.threads)),
         models(*engine, options.cache_bytes),
-        batcher(options.threads, options.batch_wait),
+        batcher(options.threads, buffers, options.batch_wait),
+        budget(options.request_bytes, options.request_patience),
+        decoders(options.decode_threads > 0 ? options.decode_threads : spare_cores(options.threads)),
         threads(options.threads) {}
 
   std::unique_ptr<Engine> engine;
   ModelCache models;
+  Buffers buffers;
   Batcher batcher;
+  Budget budget;
+  DecodePool decoders;
   Statistics statistics;
   const int threads;
   std::atomic<int> busy = 0;  // requests in flight
@@ -98,6 +114,7 @@ StatisticsReply read_statistics(Shared& shared) {
   reply.memory = resident_memory();
   reply.connections = static_cast<std::uint32_t>(shared.sessions.count());
   reply.queue = static_cast<std::uint32_t>(std::max(0, shared.busy - 1));  // but for the one that asks
+  reply.refused = shared.budget.refused();
   shared.statistics.report(shared.models.list(), reply);
   return reply;
 }
@@ -111,6 +128,7 @@ struct Work {
   std::size_t items = 0;  // of the whole request
   Clock::time_point arrival = {};
   Portion portion = {};
+  Budget::Share share = {};  // of the whole request; the last piece of work has it
   std::optional<Failure> failure = {};  // of the whole request
   bool last = true;                     // of its request: then the reply is due
 };
@@ -141,21 +159,10 @@ class WorkQueue {
     changed_.notify_all();
   }
 
-  // Buffers go round: new ones cost a page fault for every 4 kB.
-  std::vector<float> spare_buffer() {
-    std::lock_guard lock(mutex_);
-    return std::exchange(spare_, {});
-  }
-  void give_back(std::vector<float> buffer) {
-    std::lock_guard lock(mutex_);
-    spare_ = std::move(buffer);
-  }
-
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Work> next_;
-  std::vector<float> spare_;
   bool closed_ = false;
 };
 
@@ -169,16 +176,17 @@ class Connection {
     if (!channel_.greet()) return;
     std::jthread answering([this] { answer_all(); });
     try {
-      while (auto request = channel_.receive()) {
+      while (auto incoming = channel_.begin()) {
         ++shared_.busy, ++unanswered_;
         shared_.last_use = Clock::now();
-        if (!read(std::move(*request))) break;
+        if (!receive(std::move(*incoming))) break;
       }
     } catch (...) {
       end(answering);
       throw;
     }
     end(answering);
+    if (shared_.sessions.is_closed()) channel_.send(Leaving{});
   }
 
  private:
@@ -190,29 +198,43 @@ class Connection {
 
   // ---- the reading thread
 
-  // False once nobody answers.
-  bool read(Message message) {
-    auto* request = std::get_if<InferRequest>(&message);
-    if (!request) return queue_.put({.request = std::move(message)});
-    const bool single = request->items.size() == 1;
+  // False once nobody answers, or asks. A request for which there is no room is refused unread.
+  bool receive(Channel::Incoming incoming) {
     const auto arrival = Clock::now();
-    // Held back by one, so that the last one is known as such.
-    std::optional<Portion> held;
+    Budget::Share share;
+    try {
+      share = shared_.budget.take(memory_of(incoming), HangUp(fd_));
+    } catch (...) {
+      const Failure failure = current_failure();
+      return channel_.skip(incoming) && queue_.put({.failure = failure});
+    }
+    auto message = channel_.finish(std::move(incoming));
+    return message && read(std::move(*message), std::move(share), arrival);
+  }
+
+  // The bytes of a request, as a message and taken apart, and its tensors.
+  static std::size_t memory_of(const Channel::Incoming& incoming) {
+    const auto request = outline(incoming.header, incoming.body);
+    return std::size_t{2} * incoming.header.body_size + (request ? tensor_bytes(*request) : 0);
+  }
+
+  bool read(Message message, Budget::Share share, Clock::time_point arrival) {
+    auto* request = std::get_if<InferRequest>(&message);
+    if (!request) return queue_.put({.request = std::move(message), .share = std::move(share)});
+    const bool single = request->items.size() == 1;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
+      if (!open) return;
       Work work{.model = request->model, .engine = request->engine, .items = request->items.size(), .arrival = arrival,
                 .portion = std::move(portion), .last = last};
+      if (last) work.share = std::move(share);
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
-      decode_items(*request, HangUp(fd_), [&] { return queue_.spare_buffer(); }, [&](Portion&& portion) {
-        if (held && open) put(std::move(*held), false);
-        held = std::move(portion);
-      });
+      decode_items(*request, HangUp(fd_), shared_.buffers, shared_.decoders, put);
     } catch (...) {
-      return queue_.put({.failure = current_failure()});
+      return queue_.put({.share = std::move(share), .failure = current_failure()});
     }
-    put(std::move(*held), true);
     return open;
   }
 
@@ -237,8 +259,9 @@ class Connection {
   // True: someone answers.
   bool handle(Work& work) {
     answer(work);
-    queue_.give_back(std::move(work.portion.tensors));
+    work.portion = {};  // its buffer is for others
     if (!work.last) return true;
+    work.share = {};  // the client may take its time to read
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();
     shared_.last_use = Clock::now();
@@ -290,6 +313,7 @@ class Connection {
     if (std::holds_alternative<ReadStatistics>(request)) return read_statistics(shared_);
     if (std::holds_alternative<ResetStatistics>(request)) {
       shared_.statistics.reset();
+      shared_.budget.reset_refused();
       return Done{};
     }
     return Failure{Fault::protocol, -1, "imagecalc-runner does not answer this request while serving", {}};
@@ -383,10 +407,17 @@ void accept_until_stopped(int listener, const ServeOptions& options, int stop_fd
   }
 }
 
-void finish_what_was_sent(Shared& shared) {
+void finish_what_was_sent(Shared& shared, int lifeline) {
   shared.sessions.close_entrance();
-  const auto deadline = Clock::now() + std::chrono::seconds(1);
-  while (shared.sessions.count() > 0 && Clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto begin = Clock::now();
+  std::optional<Clock::time_point> orphaned;
+  const HangUp lifeline_end(lifeline);
+  auto has_time = [&] {
+    const auto now = Clock::now();
+    if (!orphaned && lifeline_end.requested()) orphaned = now;
+    return now < begin + std::chrono::seconds(30) && (!orphaned || now < *orphaned + std::chrono::seconds(1));
+  };
+  while (shared.sessions.count() > 0 && has_time()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 }  // namespace
@@ -396,7 +427,7 @@ void serve(const ServeOptions& options, int stop_fd) {
   int listener = listen_at(options.socket_path);
   accept_until_stopped(listener, options, stop_fd, shared);
   ::close(listener);
-  finish_what_was_sent(shared);
+  finish_what_was_sent(shared, options.lifeline);
 }
 
 }  // namespace imagecalc

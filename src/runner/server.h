@@ -7,20 +7,22 @@
 #include <string>
 #include <thread>
 
-
 namespace imagecalc {
 
 struct ServeOptions {
   std::string socket_path;
   int lifeline = -1;  // the read end of a pipe: its end of file says that the supervisor has gone
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int decode_threads = 0;  // that decode a request; 0: as many as there are cores left by the models, or cores at all
   std::size_t cache_bytes = std::size_t{2} << 30;
+  std::size_t request_bytes = std::size_t{1} << 30;  // that the requests at hand may take; what finds no room waits
+  std::chrono::milliseconds request_patience{10'000};  // for so long while none is answered; then it is refused
   std::chrono::microseconds batch_wait{0};  // how long a request may wait for those of other sessions
   std::chrono::seconds idle_timeout{0};     // how long to wait for a request; 0: for ever
 };
 
 // Serves until the lifeline ends, stop_fd becomes readable or no request comes for too long. Then sessions can send nothing
-// more, and what they have sent is answered: it has a second.
+// more, and what they have sent is answered: it has half a minute, and a second once the lifeline has ended.
 void serve(const ServeOptions& options, int stop_fd);
 
 }  // namespace imagecalc

@@ -80,10 +80,10 @@ void Statistics::report(const std::vector<ModelCache::Held>& models, StatisticsR
   reply.since_reset_us = std::chrono::duration_cast<Microseconds>(now - reset_).count();
   reply.served = total_.read();
   std::map<ModelHash, Counters> held;
-  for (const auto& [hash, model, bytes] : models) {
+  for (const auto& [hash, model, memory] : models) {
     Counters& counters = held[hash];
     if (auto known = by_model_.find(hash); known != by_model_.end()) counters = std::move(known->second);
-    reply.models.push_back({hash, bytes, counters.read(), describe(model->describe())});
+    reply.models.push_back({hash, memory, counters.read(), describe(model->describe())});
   }
   by_model_ = std::move(held);
 }

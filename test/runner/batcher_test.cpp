@@ -46,6 +46,7 @@ class HeldModel : public Model {
     return scores;
   }
   ModelDescription describe() const override { return {}; }
+  std::size_t memory() const override { return 0; }
 
   void hold(bool held) {
     std::lock_guard lock(mutex_);
@@ -140,14 +141,16 @@ class Gathering : public testing::Test {
   }
 
   HeldModel model_;
-  Batcher batcher_{1};
+  Buffers buffers_;
+  Batcher batcher_{1, buffers_};
   std::optional<Session> first_;
   std::list<Session> sessions_;
 };
 
 TEST(Batcher, ALoneRequestRunsAtOnceInItsOwnThreadUncopied) {
   HeldModel model;
-  Batcher batcher(2, 10min);
+  Buffers buffers;
+  Batcher batcher(2, buffers, 10min);
   const std::vector<float> image(kImageFloats, 7);
   for (int i = 0; i < 3; ++i) {
     BatchAnswer answer = batcher.run({.model = model, .tensors = image.data(), .images = 1, .size = kSize});
@@ -159,7 +162,8 @@ TEST(Batcher, ALoneRequestRunsAtOnceInItsOwnThreadUncopied) {
 
 TEST(Batcher, RequestsRunSideBySideWhileThereAreCores) {
   HeldModel model;
-  Batcher batcher(2);
+  Buffers buffers;
+  Batcher batcher(2, buffers);
   model.hold(true);
   Session first(batcher, model, 1), second(batcher, model, 2);
   model.wait_for_calls(2);
@@ -229,7 +233,8 @@ TEST_F(Gathering, WhatConcernsAllReachesAll) {
 
 TEST(Batcher, WaitsForSessionsThatWereHeardOf) {
   HeldModel model;
-  Batcher batcher(2, 10min);
+  Buffers buffers;
+  Batcher batcher(2, buffers, 10min);
   const std::vector<float> image(kImageFloats, 7);
   auto ask = [&](int session) {
     static const int sessions[2] = {};
@@ -268,7 +273,8 @@ int wrong_answers(Batcher& batcher, Model& model, int session) {
 TEST(Batcher, NobodyIsForgottenUnderLoad) {
   for (auto batch_wait : {0us, 50us}) {
     HeldModel model;
-    Batcher batcher(2, batch_wait);
+    Buffers buffers;
+    Batcher batcher(2, buffers, batch_wait);
     std::atomic<int> wrong = 0;
     {
       std::vector<std::jthread> sessions;

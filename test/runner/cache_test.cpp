@@ -16,23 +16,30 @@ using test::hash_of;
 // An engine that counts what it is asked for.
 class CountingEngine : public Engine {
  public:
+  // Takes as much memory as its file, until it grows.
+  struct Growing : Model {
+    explicit Growing(std::size_t bytes) : memory_(bytes) {}
+    Scores run(const float*, std::size_t, TensorSize, int, EngineChoice) override { return {}; }
+    ModelDescription describe() const override { return {}; }
+    std::size_t memory() const override { return memory_; }
+
+    std::atomic<std::size_t> memory_;
+  };
+
   std::shared_ptr<Model> load(std::span<const std::uint8_t> bytes) override {
     ++loads;
     std::this_thread::sleep_for(delay);
     if (bytes.size() == 3) throw Error(Fault::bad_model, "three bytes are no model");
-    return std::make_shared<Nothing>();
+    auto model = std::make_shared<Growing>(bytes.size());
+    last = model;
+    return model;
   }
   InspectReply inspect(const InspectModel&) override { return {}; }
   std::vector<EngineChoice> libraries() const override { return {}; }
 
   std::atomic<int> loads = 0;
   std::chrono::milliseconds delay{0};
-
- private:
-  struct Nothing : Model {
-    Scores run(const float*, std::size_t, TensorSize, int, EngineChoice) override { return {}; }
-    ModelDescription describe() const override { return {}; }
-  };
+  std::weak_ptr<Growing> last;  // that was loaded
 };
 
 TEST(ModelCache, FindsWhatWasLoaded) {
@@ -81,6 +88,30 @@ TEST(ModelCache, TheLeastRecentlyUsedGoes) {
   cache.load(hash_of(a), a);
   EXPECT_EQ(cache.find(hash_of(large)), nullptr);
   EXPECT_NE(cache.find(hash_of(a)), nullptr);
+}
+
+TEST(ModelCache, AModelThatGrowsPushesOthersOut) {
+  CountingEngine engine;
+  ModelCache cache(engine, 25);
+  Blob a(10, 1), b(10, 2);
+  cache.load(hash_of(a), a);
+  cache.load(hash_of(b), b);
+  auto grown = engine.last.lock();
+  ASSERT_NE(cache.find(hash_of(a)), nullptr);
+  grown->memory_ = 24;
+  auto forgotten = [&] {
+    for (int i = 0; i < 500 && cache.find(hash_of(b)); ++i) {
+      if (!cache.find(hash_of(a))) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  };
+  EXPECT_TRUE(forgotten()) << "it is noticed while the model is used";
+  ASSERT_EQ(cache.list().size(), 1u);
+  EXPECT_EQ(cache.list()[0].memory, 24u);
+  grown->memory_ = 1000;
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  EXPECT_NE(cache.find(hash_of(b)), nullptr) << "the only one stays";
 }
 
 TEST(ModelCache, AFailedLoadLeavesNothing) {

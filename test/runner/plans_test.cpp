@@ -100,7 +100,7 @@ class EveryPlan : public testing::TestWithParam<Case> {
 
   const Coded coded_{GetParam().format};
   const std::shared_ptr<FreezableModule> module_ =
-      std::make_shared<FreezableModule>(load_module(test::exported_model(GetParam().model)));
+      std::make_shared<FreezableModule>(load_module(test::exported_model(GetParam().model)), 0);
   const std::shared_ptr<Plan> plain_plan_ = plain_recipe(module_).make(coded_.size, 1);
   const Scores plain_ = plain_plan_->run(coded_.tensors.data(), kPictures, 1);
   int right_ = 0;
@@ -166,8 +166,8 @@ TEST(Engines, ABranchOnPicturesIsNotSpecialised) {
       "def forward(self, x):\n"
       "    if bool(x.mean() > 0):\n        x = x[:, :, ::2]\n"
       "    x = torch.conv2d(x, torch.ones([3, 3, 3, 3]), None, [1, 1], [1, 1])\n"
-      "    return torch.matmul(x.mean([2, 3]), self.weight)\n")));
-  auto recipes = torch_recipes(std::make_shared<FreezableModule>(module.plain()));
+      "    return torch.matmul(x.mean([2, 3]), self.weight)\n")), 0);
+  auto recipes = torch_recipes(std::make_shared<FreezableModule>(module.plain(), 0));
   auto specialised =
       std::find_if(recipes.begin(), recipes.end(), [](const Recipe& recipe) { return recipe.name == "specialised"; });
   ASSERT_NE(specialised, recipes.end());

@@ -132,17 +132,18 @@ class Conversation {
 
 class ServingRunner {
  public:
-  explicit ServingRunner(int threads = 2) : directory_(make_directory()) {
+  explicit ServingRunner(int threads = 2, const std::vector<std::string>& options = {}) : directory_(make_directory()) {
     auto [read_end, write_end] = make_pipe();
     lifeline_ = std::move(write_end);
     int inherited = read_end.get();
-    child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--serve", "--socket", "s", "--lifeline",
-                                            std::to_string(inherited), "--threads", std::to_string(threads)},
-                   [&] {
-                     set_environment();
-                     ::fcntl(inherited, F_SETFD, 0);
-                     expect(::chdir(directory_.c_str()) == 0, "chdir");
-                   });
+    std::vector<std::string> arguments{IMAGECALC_RUNNER, "--serve", "--socket", "s", "--lifeline",
+                                       std::to_string(inherited), "--threads", std::to_string(threads)};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    child_.emplace(arguments, [&] {
+      set_environment();
+      ::fcntl(inherited, F_SETFD, 0);
+      expect(::chdir(directory_.c_str()) == 0, "chdir");
+    });
   }
   ~ServingRunner() {
     child_.reset();

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cmath>
 
 #include "codec/encode.h"
@@ -112,7 +113,7 @@ TEST_F(Serving, SaysWhatItHasServed) {
   ASSERT_FALSE(statistics.models.empty());
   const ModelStatistics& used_last = statistics.models[0];
   EXPECT_EQ(used_last.model, request.model);
-  EXPECT_EQ(used_last.bytes, model.size());
+  EXPECT_GE(used_last.memory, model.size());
   EXPECT_EQ(used_last.served.images, 6u);
   EXPECT_EQ(used_last.served.failures, 3u);
   EXPECT_GT(used_last.served.model_us, 0);
@@ -323,6 +324,7 @@ TEST(Server, EndsWithItsLifeline) {
   auto status = runner.child().wait(3s);
   ASSERT_TRUE(status.has_value());
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+  EXPECT_TRUE(std::holds_alternative<Leaving>(conversation.channel().receive().value()));
   EXPECT_FALSE(conversation.channel().receive().has_value());
 }
 
@@ -339,6 +341,110 @@ TEST(Server, EndsOnSigtermAndFinishesWhatIsInFlight) {
   auto reply = conversation.channel().receive();
   ASSERT_TRUE(reply.has_value());
   EXPECT_TRUE(std::holds_alternative<InferReply>(*reply));
+  auto status = runner.child().wait(3s);
+  ASSERT_TRUE(status.has_value());
+  EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+}
+
+// A request of so many bytes and small tensors: a value, and a damaged one.
+InferRequest large_request(const Blob& model, std::size_t bytes) {
+  InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
+  request.items = {{InferItem::Kind::value, value_of(jpeg_file(), request.input.format)},
+                   {InferItem::Kind::value, Blob(bytes, 0x1C)}};
+  return request;
+}
+
+TEST(Server, WhatFindsNoRoomWaitsForIt) {
+  ServingRunner runner(1, {"--request-bytes", "3000000", "--request-patience", "600000"});
+  const Blob model = test::tiny_model();
+  Conversation first = runner.connect();
+  ASSERT_TRUE(std::holds_alternative<Done>(first.ask(LoadModel{hash_of(model), model})));
+  for (std::size_t bytes : {1'000'000, 10'000'000}) {  // one has room at a time; the larger ones have no room at all
+    const InferRequest request = large_request(model, bytes);
+    std::vector<std::jthread> sessions;
+    for (int s = 0; s < 8; ++s) {
+      sessions.emplace_back([&] {
+        Conversation conversation = runner.connect();
+        for (int i = 0; i < 5; ++i) {
+          const InferReply reply = scores_of(conversation, request);
+          ASSERT_EQ(reply.scores.size(), 8u);
+          ASSERT_EQ(reply.failures.size(), 1u);
+        }
+      });
+    }
+  }
+  auto statistics = std::get<StatisticsReply>(first.ask(ReadStatistics{}));
+  EXPECT_EQ(statistics.refused, 0u);
+  EXPECT_EQ(statistics.served.requests, 80u);
+}
+
+// A session that sends a request only in part holds its room.
+TEST(Server, IsRefusedWhereNoRoomComesFree) {
+  ServingRunner runner(1, {"--request-bytes", "3000000", "--request-patience", "200"});
+  const Blob model = test::tiny_model();
+  Conversation conversation = runner.connect();
+  ASSERT_TRUE(std::holds_alternative<Done>(conversation.ask(LoadModel{hash_of(model), model})));
+  const InferRequest large = large_request(model, 1'000'000), small = large_request(model, 10);
+  {
+    Conversation holder = runner.connect();
+    const Blob frame = encode_frame(large);
+    ASSERT_EQ(::write(holder.fd(), frame.data(), 1000), 1000);
+    std::this_thread::sleep_for(100ms);
+    for (int i = 0; i < 3; ++i) {
+      const Failure failure = failure_of(conversation.ask(large));
+      EXPECT_EQ(failure.fault, Fault::overloaded);
+      EXPECT_NE(failure.hint.find("imagecalc.runner_memory"), std::string::npos);
+      EXPECT_EQ(scores_of(conversation, small).scores.size(), 8u) << "small ones find room";
+    }
+    EXPECT_EQ(failure_of(conversation.ask(LoadModel{hash_of(model), Blob(1'000'000)})).fault, Fault::overloaded);
+    EXPECT_EQ(std::get<StatisticsReply>(conversation.ask(ReadStatistics{})).refused, 4u);
+  }
+  EXPECT_EQ(scores_of(conversation, large).scores.size(), 8u) << "the holder has gone";
+  conversation.ask(ResetStatistics{});
+  EXPECT_EQ(std::get<StatisticsReply>(conversation.ask(ReadStatistics{})).refused, 0u);
+}
+
+TEST(Server, ManySessionsDoNotMakeItGrow) {
+  ServingRunner runner(1, {"--request-bytes", "20000000", "--request-patience", "600000"});
+  const Blob model = test::tiny_model();
+  Conversation observer = runner.connect();
+  ASSERT_TRUE(std::holds_alternative<Done>(observer.ask(LoadModel{hash_of(model), model})));
+  const InferRequest request = large_request(model, 8'000'000);
+  scores_of(observer, request);
+  const auto before = std::get<StatisticsReply>(observer.ask(ReadStatistics{})).memory;
+  std::atomic<std::uint64_t> most = 0;
+  {
+    std::vector<std::jthread> sessions;
+    for (int s = 0; s < 30; ++s) {
+      sessions.emplace_back([&] {
+        Conversation conversation = runner.connect();
+        for (int i = 0; i < 3; ++i) conversation.channel().send(request);
+        for (int i = 0; i < 3; ++i) ASSERT_TRUE(conversation.channel().receive().has_value());
+      });
+    }
+    for (int i = 0; i < 40; ++i) {
+      most = std::max<std::uint64_t>(most, std::get<StatisticsReply>(observer.ask(ReadStatistics{})).memory);
+      std::this_thread::sleep_for(10ms);
+    }
+  }
+  EXPECT_LT(most, before + (150u << 20)) << "90 requests would take 700 MB";
+}
+
+// A message that is not whole was not begun, and whoever sent it is told so.
+TEST(Server, SaysThatItLeaves) {
+  ServingRunner runner;
+  Conversation idle = runner.connect(), busy = runner.connect();
+  const Blob model = test::tiny_model();
+  busy.ask(LoadModel{hash_of(model), model});
+  const InferRequest request = large_request(model, 10);
+  const Blob frame = encode_frame(request);
+  busy.channel().send(request);
+  ASSERT_EQ(::write(busy.fd(), frame.data(), frame.size() / 2), static_cast<ssize_t>(frame.size() / 2));
+  runner.child().signal(SIGTERM);
+  EXPECT_TRUE(std::holds_alternative<InferReply>(busy.channel().receive().value()));
+  EXPECT_TRUE(std::holds_alternative<Leaving>(busy.channel().receive().value()));
+  EXPECT_TRUE(std::holds_alternative<Leaving>(idle.channel().receive().value()));
+  EXPECT_FALSE(busy.channel().receive().has_value());
   auto status = runner.child().wait(3s);
   ASSERT_TRUE(status.has_value());
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);

@@ -10,6 +10,7 @@ class NamedModel : public Model {
   explicit NamedModel(std::vector<ChoiceReport> choices = {}) : choices_(std::move(choices)) {}
   Scores run(const float*, std::size_t, TensorSize, int, EngineChoice) override { return {}; }
   ModelDescription describe() const override { return {choices_}; }
+  std::size_t memory() const override { return 0; }
 
  private:
   const std::vector<ChoiceReport> choices_;

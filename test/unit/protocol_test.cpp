@@ -71,6 +71,7 @@ std::vector<Message> all_messages() {
           TrainReply{0.91f, 0.3f, 12.0f, some_normalisation(), Blob(40, 2)},
           ReadStatistics{},
           ResetStatistics{},
+          Leaving{},
           StatisticsReply{.pid = 77,
                           .threads = 2,
                           .engines = {EngineChoice::libtorch, EngineChoice::openvino},
@@ -79,6 +80,7 @@ std::vector<Message> all_messages() {
                           .memory = 1u << 31,
                           .connections = 3,
                           .queue = 1,
+                          .refused = 1ull << 40,
                           .served = {7, 90, 1, 12.5, 99, {1, 2, 3}},
                           .models = {{some_hash(), 4000, {}, {}},
                                      {{}, 1, {1, 2, 3, 4, 5, {6, 7, 8}},
@@ -164,6 +166,23 @@ TEST(Protocol, FieldsArrive) {
   ASSERT_EQ(scored.failures.size(), 1u);
   EXPECT_EQ(scored.failures[0].item, 1);
   EXPECT_EQ(scored.failures[0].message, "damaged");
+}
+
+TEST(Protocol, ARequestCanBeToldFromItsBeginning) {
+  const auto messages = all_messages();
+  for (const Message& message : messages) {
+    const Blob frame = encode_frame(message);
+    const FrameHeader header = decode_frame_header(std::span(frame).first<kFrameHeaderSize>());
+    auto beginning = std::span(frame).subspan(kFrameHeaderSize);
+    beginning = beginning.first(std::min(beginning.size(), outline_size()));
+    const auto found = outline(header, beginning);
+    const auto* request = std::get_if<InferRequest>(&message);
+    ASSERT_EQ(found.has_value(), request != nullptr) << "kind " << message.index();
+    if (!request) continue;
+    EXPECT_EQ(found->input, request->input);
+    EXPECT_EQ(found->items, request->items.size());
+    EXPECT_THROW(outline(header, beginning.first(beginning.size() - 1)), Error);
+  }
 }
 
 TEST(Protocol, EveryTruncationIsAnError) {

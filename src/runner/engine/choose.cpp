@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <new>
+#include <set>
 
 #include "runner/engine/trial.h"
 
@@ -136,6 +137,11 @@ std::shared_ptr<Plan> Choice::best(EngineChoice& engine) const {
   return best_;
 }
 
+std::shared_ptr<Plan> Choice::best() const {
+  std::lock_guard lock(mutex_);
+  return best_;
+}
+
 ChoiceReport Choice::report() const {
   std::lock_guard lock(mutex_);
   return {size_, batch_, asked_, settled_, chosen_, plans_};
@@ -170,6 +176,16 @@ bool Choices::make_room() {
   if (place == entries_.rend()) return false;
   entries_.erase(std::next(place).base());
   return true;
+}
+
+// Several choices may share a plan.
+std::size_t Choices::memory() const {
+  std::lock_guard lock(mutex_);
+  std::set<std::shared_ptr<Plan>> plans;
+  for (const Entry& entry : entries_) plans.insert(entry.choice->best());
+  std::size_t bytes = 0;
+  for (const auto& plan : plans) bytes += plan->memory();
+  return bytes;
 }
 
 ModelDescription Choices::describe() const {

@@ -32,6 +32,7 @@ class Choice {
   // Whether it has more than the plain plan, which costs memory.
   bool has_begun() const { return begun_; }
   ChoiceReport report() const;
+  std::shared_ptr<Plan> best() const;
 
  private:
   void try_plans(int threads);
@@ -67,6 +68,8 @@ class Choices {
 
   Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked);
   ModelDescription describe() const;
+  // Of the plans that are in use.
+  std::size_t memory() const;
 
  private:
   using Clock = std::chrono::steady_clock;

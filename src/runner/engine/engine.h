@@ -52,6 +52,10 @@ class Model {
                      EngineChoice engine = EngineChoice::automatic) = 0;
 
   virtual ModelDescription describe() const = 0;
+
+  // About how many bytes it takes, its plans included: weights, as often as they are kept. It grows as plans are made. Never
+  // waits for one that is being made.
+  virtual std::size_t memory() const = 0;
 };
 
 class Engine {

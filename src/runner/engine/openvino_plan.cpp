@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -72,9 +73,11 @@ class OpenVinoPlan : public Plan {
  public:
   using Compile = std::function<ov::CompiledModel(std::size_t piece)>;
   // first: the piece that is compiled at once.
-  OpenVinoPlan(Compile compile, TensorSize size, std::size_t first)
+  // weight_bytes: of the model.
+  OpenVinoPlan(Compile compile, TensorSize size, std::size_t first, std::size_t weight_bytes)
       : compile_(std::move(compile)),
         size_(size),
+        weight_bytes_(weight_bytes),
         image_floats_(std::size_t{3} * size.height * size.width),
         outputs_(outputs_of(compiled(first).model)) {}
 
@@ -96,6 +99,9 @@ class OpenVinoPlan : public Plan {
     for (Lanes::Place& place : lanes.all) finish(place, scores);
     return scores;
   }
+
+  // Each piece has packed the weights for itself.
+  std::size_t memory() const override { return pieces_ * weight_bytes_; }
 
  private:
   // The model for one number of images, and the lanes that are free.
@@ -144,7 +150,10 @@ class OpenVinoPlan : public Plan {
   Compiled& compiled(std::size_t piece) {
     std::lock_guard lock(mutex_);
     auto& known = compiled_[piece];
-    if (!known) known = std::make_unique<Compiled>(compile_(piece));
+    if (!known) {
+      known = std::make_unique<Compiled>(compile_(piece));
+      ++pieces_;
+    }
     return *known;
   }
 
@@ -173,8 +182,10 @@ class OpenVinoPlan : public Plan {
 
   const Compile compile_;
   const TensorSize size_;
+  const std::size_t weight_bytes_;
   const std::size_t image_floats_;
-  std::mutex mutex_;  // of what follows
+  std::atomic<std::size_t> pieces_ = 0;  // compiled
+  std::mutex mutex_;                     // of what follows
   std::map<std::size_t, std::unique_ptr<Compiled>> compiled_;  // by piece
   const std::size_t outputs_;
 };
@@ -188,7 +199,7 @@ std::shared_ptr<Plan> make_plan(std::shared_ptr<FreezableModule> module, TensorS
       throw Error(Fault::bad_model, openvino_message(error.what()));
     }
   };
-  return std::make_shared<OpenVinoPlan>(compile, size, batch);
+  return std::make_shared<OpenVinoPlan>(compile, size, batch, module->weight_bytes());
 }
 
 }  // namespace

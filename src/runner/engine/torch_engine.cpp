@@ -13,8 +13,7 @@ constexpr std::int64_t kMaxEdge = 65536;
 constexpr std::int64_t kMaxArea = std::int64_t{8192} * 8192;
 
 // Its plans: the plain one, then those that are likely to be fast.
-Choices choices_of(std::span<const std::uint8_t> bytes, int threads) {
-  auto module = std::make_shared<FreezableModule>(load_module(bytes));
+Choices choices_of(const std::shared_ptr<FreezableModule>& module, int threads) {
   std::vector<Recipe> recipes{openvino_recipe(module, threads)};
   for (Recipe& recipe : torch_recipes(module)) recipes.push_back(std::move(recipe));
   return Choices(plain_recipe(module), std::move(recipes));
@@ -22,14 +21,18 @@ Choices choices_of(std::span<const std::uint8_t> bytes, int threads) {
 
 class TorchModel : public Model {
  public:
-  TorchModel(std::span<const std::uint8_t> bytes, int threads) : choices_(choices_of(bytes, threads)) {}
+  TorchModel(std::span<const std::uint8_t> bytes, int threads)
+      : module_(std::make_shared<FreezableModule>(load_module(bytes), bytes.size())),
+        choices_(choices_of(module_, threads)) {}
 
   Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) override {
     return choices_.run(batch, images, size, threads, asked);
   }
   ModelDescription describe() const override { return choices_.describe(); }
+  std::size_t memory() const override { return module_->memory() + choices_.memory(); }
 
  private:
+  const std::shared_ptr<FreezableModule> module_;
   Choices choices_;
 };
 

@@ -19,8 +19,8 @@ void use_threads(int threads) {
 
 class TorchPlan : public Plan {
  public:
-  TorchPlan(Module module, TensorSize size, at::MemoryFormat layout)
-      : module_(std::move(module)), size_(size), layout_(layout) {}
+  TorchPlan(Module module, TensorSize size, at::MemoryFormat layout, std::size_t own_bytes = 0)
+      : module_(std::move(module)), size_(size), layout_(layout), own_bytes_(own_bytes) {}
 
   Scores run(const float* batch, std::size_t images, int threads) override {
     use_threads(threads);
@@ -31,20 +31,24 @@ class TorchPlan : public Plan {
     const float* begin = scores.data_ptr<float>();
     return {static_cast<std::uint32_t>(scores.size(1)), {begin, begin + scores.numel()}};
   }
+  std::size_t memory() const override { return own_bytes_; }
 
  private:
   Module module_;
   const TensorSize size_;
   const at::MemoryFormat layout_;
+  const std::size_t own_bytes_;
 };
 
 // What is done to a frozen module before it runs.
 struct Steps {
   bool specialise = false, channels_last = false, optimize = false;
+
+  bool change_weights() const { return specialise || channels_last || optimize; }
 };
 
 Module apply(const Steps& steps, FreezableModule& module, TensorSize size) {
-  if (!steps.specialise && !steps.channels_last && !steps.optimize) return module.frozen();
+  if (!steps.change_weights()) return module.frozen();
   Module made = module.frozen().clone();
   if (steps.specialise) specialise(made, size);
   if (steps.channels_last) use_channels_last(made);
@@ -58,7 +62,8 @@ Recipe torch_recipe(const char* name, std::shared_ptr<FreezableModule> module, S
   return {EngineChoice::libtorch, name, [=](TensorSize size, std::size_t) {
             return made->get(size, [&]() -> std::shared_ptr<Plan> {
               return guard_torch("the module could not be optimised", [&] {
-                return std::make_shared<TorchPlan>(apply(steps, *module, size), size, layout);
+                const std::size_t own_bytes = steps.change_weights() ? module->weight_bytes() : 0;
+                return std::make_shared<TorchPlan>(apply(steps, *module, size), size, layout, own_bytes);
               });
             });
           }};
@@ -70,6 +75,7 @@ const Module& FreezableModule::frozen() {
   std::lock_guard lock(mutex_);
   if (!frozen_) {
     frozen_ = guard_torch("the module could not be frozen", [&] { return torch::jit::freeze(module_); });
+    has_frozen_ = true;
   }
   return *frozen_;
 }

@@ -1,6 +1,7 @@
 // LibTorch's ways to run a module.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,13 +16,21 @@ namespace imagecalc {
 // constants, batch norm folded into the convolutions.
 class FreezableModule {
  public:
-  explicit FreezableModule(torch::jit::Module module) : module_(std::move(module)) {}
+  // weight_bytes: of its file, which holds little else.
+  FreezableModule(torch::jit::Module module, std::size_t weight_bytes)
+      : module_(std::move(module)), weight_bytes_(weight_bytes) {}
 
   const torch::jit::Module& plain() const { return module_; }
   const torch::jit::Module& frozen();
 
+  std::size_t weight_bytes() const { return weight_bytes_; }
+  // Its own weights and those of its frozen form.
+  std::size_t memory() const { return has_frozen_ ? 2 * weight_bytes_ : weight_bytes_; }
+
  private:
   const torch::jit::Module module_;
+  const std::size_t weight_bytes_;
+  std::atomic<bool> has_frozen_ = false;
   std::mutex mutex_;
   std::optional<torch::jit::Module> frozen_;
 };
