@@ -11,18 +11,21 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(start_server load_pictures script_model cnn_labels start_query finish_query wait_until descendants runners
-  parent_of maps_torch is_alive seconds_of small_design);
+our @EXPORT = qw(start_server start_server_of load_pictures script_model cnn_labels start_query finish_query wait_until
+  descendants runners parent_of maps_torch is_alive seconds_of small_design);
 
 my $pictures = $ENV{IMAGECALC_PICTURES} or die "IMAGECALC_PICTURES is not set\n";
 my $models = $ENV{IMAGECALC_MODELS} or die "IMAGECALC_MODELS is not set\n";
 
 sub script_model { return "$models/small-cnn-script.pt"; }
 
-sub start_server
+sub start_server { return start_server_of(undef, @_); }
+
+# home: the installation whose bin/postgres it is; undef: the usual one.
+sub start_server_of
 {
-  my ($name, %settings) = @_;
-  my $node = PostgreSQL::Test::Cluster->new($name);
+  my ($home, $name, %settings) = @_;
+  my $node = PostgreSQL::Test::Cluster->new($name, $home ? (install_path => $home) : ());
   $node->init(allows_streaming => delete $settings{allows_streaming} // 0);
   $node->append_conf('postgresql.conf', "$_ = $settings{$_}") for sort keys %settings;
   $node->start;
