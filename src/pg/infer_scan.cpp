@@ -41,7 +41,7 @@ struct InferScanState {
   MemoryContextCallback at_end;
   bool failing;  // a row's turn has come that cannot be classified
   dsm_segment* shared;  // in parallel plans: WorkerTotals
-  InferTotals before;   // in a worker: what others in its place had done before
+  InferTotals before;   // what workers of earlier scans have done: in a worker, those that had its place
 };
 
 // What workers have done, each in its place. In memory of its own, which outlives them and the Gather's.
@@ -210,11 +210,15 @@ TupleTableSlot* execute(CustomScanState* node) {
   }
 }
 
+void let_go_of_shared(InferScanState* scan) {
+  if (scan->shared) dsm_detach(scan->shared);
+  scan->shared = nullptr;
+}
+
 void end(CustomScanState* node) {
   auto* scan = state_of(node);
   drop_batches(node);
-  if (scan->shared) dsm_detach(scan->shared);
-  scan->shared = nullptr;
+  let_go_of_shared(scan);
   ExecEndNode(outerPlanState(node));
 }
 
@@ -227,10 +231,20 @@ void rescan(CustomScanState* node) {
 
 Size estimate_shared(CustomScanState*, ParallelContext*) { return sizeof(dsm_handle); }
 
-// In the leader. Nobody asks for totals where nothing is measured, and without memory for them there are none.
+InferTotals totals_of_workers(const InferScanState* scan) {
+  InferTotals totals = scan->before;
+  if (scan->shared)
+    for (int i = 0; i < worker_totals(scan)->count; ++i) totals += worker_totals(scan)->of_worker[i];
+  return totals;
+}
+
+// In the leader; again, if a Gather is begun anew after its end. Nobody asks for totals where nothing is measured, and
+// without memory for them there are none.
 void make_shared(CustomScanState* node, ParallelContext* context, void* handle) {
   auto* scan = state_of(node);
   *static_cast<dsm_handle*>(handle) = DSM_HANDLE_INVALID;
+  scan->before = totals_of_workers(scan);
+  let_go_of_shared(scan);
   if (node->ss.ps.state->es_instrument == 0 || context->nworkers == 0) return;
   const Size size = offsetof(WorkerTotals, of_worker) + static_cast<Size>(context->nworkers) * sizeof(InferTotals);
   scan->shared = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
@@ -254,13 +268,6 @@ void leave_totals(CustomScanState* node) {
   InferTotals& totals = worker_totals(scan)->of_worker[ParallelWorkerNumber];
   totals = scan->before;
   totals += scan->batches->totals();
-}
-
-InferTotals all_totals(const InferScanState* scan) {
-  InferTotals totals = scan->batches->totals();
-  if (scan->shared)
-    for (int i = 0; i < worker_totals(scan)->count; ++i) totals += worker_totals(scan)->of_worker[i];
-  return totals;
 }
 
 // ---- EXPLAIN
@@ -343,7 +350,8 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
 void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   const auto* scan = state_of(node);
   const bool has_run = es->analyze && scan->batches;
-  const InferTotals totals = has_run ? all_totals(scan) : InferTotals{};
+  InferTotals totals = totals_of_workers(scan);
+  if (has_run) totals += scan->batches->totals();
   show_models(node, ancestors, es);
   show_engines(totals.engines, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);

@@ -2,7 +2,8 @@
 # node differs between the two, since plans are rewritten when they are finished; so without workers even the order of
 # queries without ORDER BY must be the same.
 #
-# IMAGECALC_SEED and IMAGECALC_QUERIES change what is generated; a query that fails is shown with its settings.
+# IMAGECALC_SEED and IMAGECALC_QUERIES change what is generated, IMAGECALC_SECONDS how long that may take; a query that fails is
+# shown with its settings.
 
 use strict;
 use warnings;
@@ -17,7 +18,7 @@ use Time::HiRes qw(time);
 
 my $seed = $ENV{IMAGECALC_SEED} // 20240611;
 my $wanted = $ENV{IMAGECALC_QUERIES} // 300;
-my $longest = 60;    # seconds
+my $longest = $ENV{IMAGECALC_SECONDS} // 60;
 srand($seed);
 note("seed $seed, $wanted queries");
 
