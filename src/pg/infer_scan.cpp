@@ -23,7 +23,7 @@ namespace {
 
 // ---- the plan node. Its scan tuple (custom_scan_tlist) is the child's columns, then the calls.
 
-enum Private { kColumns, kEager, kLimitCount, kLimitOffset };  // places in custom_private
+enum Private { kColumns, kAll, kEager, kLimitCount, kLimitOffset };  // places in custom_private
 
 int64 plan_nodes = 0;
 
@@ -153,6 +153,7 @@ void begin(CustomScanState* node, EState* estate, int flags) {
     node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
   scan->input.expressions = CreateExprContext(estate);
   scan->input.memory = estate->es_query_cxt;
+  scan->input.all = private_integer(plan, kAll) != 0;
   scan->input.eager = private_integer(plan, kEager) != 0;
   read_calls(plan, &scan->input, &node->ss.ps);
   if (flags & EXEC_FLAG_EXPLAIN_ONLY) return;
@@ -358,6 +359,22 @@ void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   if (has_run) show_totals(totals, es);
 }
 
+// ---- a query may be asked for some of its rows: FETCH, a driver's fetch size, SELECT INTO in PL/pgSQL
+
+ExecutorRun_hook_type next_executor_run = nullptr;
+
+void run_executor(QueryDesc* query, ScanDirection direction, uint64 count, bool once) {
+  const uint64 outer = rows_asked_for;
+  rows_asked_for = count;
+  PG_TRY();
+  {
+    next_executor_run ? next_executor_run(query, direction, count, once) : standard_ExecutorRun(query, direction, count, once);
+  }
+  PG_FINALLY();
+  { rows_asked_for = outer; }
+  PG_END_TRY();
+}
+
 const CustomScanMethods kPlanMethods = {.CustomName = "ImageInfer", .CreateCustomScanState = create_state};
 
 CustomExecMethods make_exec_methods() {
@@ -408,7 +425,7 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
     scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
                                       makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
   }
-  scan->custom_private = list_make4(makeInteger(columns), makeInteger(reading.all || reading.eager),
+  scan->custom_private = list_make5(makeInteger(columns), makeInteger(reading.all), makeInteger(reading.eager),
                                     reading.limit ? reading.limit->limitCount : nullptr,
                                     reading.limit ? reading.limit->limitOffset : nullptr);
   scan->methods = &kPlanMethods;
@@ -421,6 +438,10 @@ bool is_infer_scan(const Plan* plan) {
 
 int64 infer_scans_made() { return plan_nodes; }
 
-void register_infer_scan() { RegisterCustomScanMethods(&kPlanMethods); }
+void register_infer_scan() {
+  RegisterCustomScanMethods(&kPlanMethods);
+  next_executor_run = ExecutorRun_hook;
+  ExecutorRun_hook = run_executor;
+}
 
 }  // namespace imagecalc
