@@ -23,9 +23,23 @@ namespace {
 
 // ---- the plan node. Its scan tuple (custom_scan_tlist) is the child's columns, then the calls.
 
-enum Private { kColumns, kAll, kEager, kLimitCount, kLimitOffset };  // places in custom_private
+// Places in custom_private.
+enum Private { kLayout, kColumns, kAll, kEager, kLimitCount, kLimitOffset, kPlaces };
+
+// Grows with every change of custom_private or of what workers share.
+constexpr int kCurrentLayout = 1;
 
 int64 plan_nodes = 0;
+
+// A worker loads the library anew: it may have been replaced since the session has.
+void check_layout(const CustomScan* plan) {
+  if (list_length(plan->custom_private) == kPlaces && IsA(linitial(plan->custom_private), Integer) &&
+      intVal(linitial(plan->custom_private)) == kCurrentLayout)
+    return;
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("this plan was made by another version of imagecalc"),
+                  errhint("The library was replaced while this session was connected. Connect again.")));
+}
 
 int64 private_integer(const CustomScan* plan, Private which) {
   return intVal(list_nth(plan->custom_private, which));
@@ -145,6 +159,7 @@ int64 read_limit(const CustomScan* plan, PlanState* parent, ExprContext* context
 void begin(CustomScanState* node, EState* estate, int flags) {
   auto* scan = state_of(node);
   const CustomScan* plan = plan_of(node);
+  check_layout(plan);
   flags &= ~(EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
   outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, flags);
   scan->input.child = outerPlanState(node);
@@ -425,9 +440,10 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
     scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
                                       makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
   }
-  scan->custom_private = list_make5(makeInteger(columns), makeInteger(reading.all), makeInteger(reading.eager),
-                                    reading.limit ? reading.limit->limitCount : nullptr,
-                                    reading.limit ? reading.limit->limitOffset : nullptr);
+  scan->custom_private = list_make4(makeInteger(kCurrentLayout), makeInteger(columns), makeInteger(reading.all),
+                                    makeInteger(reading.eager));
+  scan->custom_private = lappend(scan->custom_private, reading.limit ? reading.limit->limitCount : nullptr);
+  scan->custom_private = lappend(scan->custom_private, reading.limit ? reading.limit->limitOffset : nullptr);
   scan->methods = &kPlanMethods;
   return scan;
 }
