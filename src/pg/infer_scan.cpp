@@ -345,7 +345,8 @@ void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
 void show_engines(std::uint32_t computed, ExplainState* es) {
   List* names = NIL;
   for (const EngineChoice engine : {EngineChoice::libtorch, EngineChoice::openvino})
-    if (computed & (1u << static_cast<unsigned>(engine))) names = lappend(names, const_cast<char*>(to_string(engine).data()));
+    if (computed & (1u << static_cast<unsigned>(engine)))
+      names = lappend(names, const_cast<char*>(to_string(engine).data()));
   if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
   show_list("Engine", names, es);
 }
@@ -383,7 +384,7 @@ void run_executor(QueryDesc* query, ScanDirection direction, uint64 count, bool 
   rows_asked_for = count;
   PG_TRY();
   {
-    next_executor_run ? next_executor_run(query, direction, count, once) : standard_ExecutorRun(query, direction, count, once);
+    (next_executor_run ? next_executor_run : standard_ExecutorRun)(query, direction, count, once);
   }
   PG_FINALLY();
   { rows_asked_for = outer; }
