@@ -93,6 +93,8 @@ MemoryContext make_context(MemoryContext parent, const char* name) {
 
 }  // namespace
 
+std::uint64_t rows_asked_for = 0;
+
 InferTotals& InferTotals::operator+=(const InferTotals& other) {
   batches += other.batches;
   images += other.images;
@@ -120,7 +122,7 @@ void InferBatches::restart() {
   row_ = 0;
   ended_ = false;
   wanted_ = input_.limit;
-  ramp_ = input_.eager ? setting_batch_size : 1;
+  ramp_ = 0;
   named_.assign(models_.size(), false);
 }
 
@@ -154,6 +156,7 @@ void InferBatches::retire() {
 // ---- fetching and sending
 
 void InferBatches::fill() {
+  if (ramp_ == 0) ramp_ = input_.all || (input_.eager && rows_asked_for == 0) ? setting_batch_size : 1;
   while (!ended_ && batches_.size() < most_in_flight()) {
     const std::int64_t size = next_size();
     if (size == 0 || !fetch(size)) return;

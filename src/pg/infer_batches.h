@@ -39,9 +39,13 @@ struct InferInput {
   InferResult* results;
   int result_count;
   MemoryContext memory;  // as long as the scan
-  bool eager;            // whole batches from the start
+  bool all;              // all rows will be read: whole batches from the start
+  bool eager;            // likewise, unless the query is asked for some rows only
   int64 limit;           // how many rows will be read at most; 0 is not known
 };
+
+// How many rows the query at work has been asked for this time; 0: all.
+extern std::uint64_t rows_asked_for;
 
 // For EXPLAIN: sums over the whole execution. Plain: workers leave it in shared memory.
 struct InferTotals {
@@ -111,7 +115,7 @@ class InferBatches {
   std::size_t place_ = 0;    // in the current batch: the next row
   std::uint64_t row_ = 0;    // in the scan: the row returned last, from 1
   std::int64_t wanted_ = 0;  // rows left of the limit
-  std::int64_t ramp_ = 0;    // size of the next batch
+  std::int64_t ramp_ = 0;    // size of the next batch; 0 before the first
   bool ended_ = false;       // the node below has no more
   InferTotals totals_;
 };

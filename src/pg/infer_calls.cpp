@@ -64,7 +64,8 @@ bool is_source(const Node* node, const Calls* calls) {
 
 bool is_good_source(const Node* node, const Calls* calls) {
   if (calls->outer) return IsA(node, Param) && bms_is_member(reinterpret_cast<const Param*>(node)->paramid, calls->outer);
-  return calls->varno == 0 || (IsA(node, Var) && static_cast<int>(reinterpret_cast<const Var*>(node)->varno) == calls->varno);
+  if (calls->varno == 0) return true;
+  return IsA(node, Var) && static_cast<int>(reinterpret_cast<const Var*>(node)->varno) == calls->varno;
 }
 
 struct Sources {
@@ -85,7 +86,8 @@ bool can_take_value(Node* value, const Calls* calls) {
   Sources sources{calls, false, false};
   source_walker(value, &sources);
   if (!sources.used || sources.foreign) return false;
-  return is_source(bare(value), calls) || (calls->any_image && !contain_volatile_functions(value) && !contain_subplans(value));
+  if (is_source(bare(value), calls)) return true;
+  return calls->any_image && !contain_volatile_functions(value) && !contain_subplans(value);
 }
 
 bool can_batch(const FuncExpr* call, const Calls* calls) {

@@ -54,10 +54,10 @@ struct Calls {
 };
 void collect_calls(Node* expression, Calls* calls);
 
-// ic_topk returns a set, which no node can return as a column. What it needs of an image can be one: its scores. So where these
-// can be batched a call ic_topk(model, image, k) becomes ic_topk(model, SCORES, k), which only sorts; SCORES is a call of the
-// same function, by its privileges, that returns real[] and has the arguments (model, image), and k where that may be NULL
-// or too small: then there is nothing to score. Anything else is returned as it is.
+// ic_topk returns a set, which no node can return as a column. What it needs of an image can be one: its scores. So where
+// these can be batched a call ic_topk(model, image, k) becomes ic_topk(model, SCORES, k), which only sorts; SCORES is a call
+// of the same function, by its privileges, that returns real[] and has the arguments (model, image), and k where that may be
+// NULL or too small: then there is nothing to score. Anything else is returned as it is.
 Node* split_ranking(Node* expression, const Calls* calls);
 
 // A copy in which every member of `known` is replaced by the one of `others` at its place.

@@ -23,9 +23,23 @@ namespace {
 
 // ---- the plan node. Its scan tuple (custom_scan_tlist) is the child's columns, then the calls.
 
-enum Private { kColumns, kEager, kLimitCount, kLimitOffset };  // places in custom_private
+// Places in custom_private.
+enum Private { kLayout, kColumns, kAll, kEager, kLimitCount, kLimitOffset, kPlaces };
+
+// Grows with every change of custom_private or of what workers share.
+constexpr int kCurrentLayout = 1;
 
 int64 plan_nodes = 0;
+
+// A worker loads the library anew: it may have been replaced since the session has.
+void check_layout(const CustomScan* plan) {
+  if (list_length(plan->custom_private) == kPlaces && IsA(linitial(plan->custom_private), Integer) &&
+      intVal(linitial(plan->custom_private)) == kCurrentLayout)
+    return;
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("this plan was made by another version of imagecalc"),
+                  errhint("The library was replaced while this session was connected. Connect again.")));
+}
 
 int64 private_integer(const CustomScan* plan, Private which) {
   return intVal(list_nth(plan->custom_private, which));
@@ -41,7 +55,7 @@ struct InferScanState {
   MemoryContextCallback at_end;
   bool failing;  // a row's turn has come that cannot be classified
   dsm_segment* shared;  // in parallel plans: WorkerTotals
-  InferTotals before;   // in a worker: what others in its place had done before
+  InferTotals before;   // what workers of earlier scans have done: in a worker, those that had its place
 };
 
 // What workers have done, each in its place. In memory of its own, which outlives them and the Gather's.
@@ -145,6 +159,7 @@ int64 read_limit(const CustomScan* plan, PlanState* parent, ExprContext* context
 void begin(CustomScanState* node, EState* estate, int flags) {
   auto* scan = state_of(node);
   const CustomScan* plan = plan_of(node);
+  check_layout(plan);
   flags &= ~(EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
   outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, flags);
   scan->input.child = outerPlanState(node);
@@ -153,6 +168,7 @@ void begin(CustomScanState* node, EState* estate, int flags) {
     node->ss.ss_currentRelation = reinterpret_cast<ScanState*>(scan->input.child)->ss_currentRelation;
   scan->input.expressions = CreateExprContext(estate);
   scan->input.memory = estate->es_query_cxt;
+  scan->input.all = private_integer(plan, kAll) != 0;
   scan->input.eager = private_integer(plan, kEager) != 0;
   read_calls(plan, &scan->input, &node->ss.ps);
   if (flags & EXEC_FLAG_EXPLAIN_ONLY) return;
@@ -210,11 +226,15 @@ TupleTableSlot* execute(CustomScanState* node) {
   }
 }
 
+void let_go_of_shared(InferScanState* scan) {
+  if (scan->shared) dsm_detach(scan->shared);
+  scan->shared = nullptr;
+}
+
 void end(CustomScanState* node) {
   auto* scan = state_of(node);
   drop_batches(node);
-  if (scan->shared) dsm_detach(scan->shared);
-  scan->shared = nullptr;
+  let_go_of_shared(scan);
   ExecEndNode(outerPlanState(node));
 }
 
@@ -227,10 +247,20 @@ void rescan(CustomScanState* node) {
 
 Size estimate_shared(CustomScanState*, ParallelContext*) { return sizeof(dsm_handle); }
 
-// In the leader. Nobody asks for totals where nothing is measured, and without memory for them there are none.
+InferTotals totals_of_workers(const InferScanState* scan) {
+  InferTotals totals = scan->before;
+  if (scan->shared)
+    for (int i = 0; i < worker_totals(scan)->count; ++i) totals += worker_totals(scan)->of_worker[i];
+  return totals;
+}
+
+// In the leader; again, if a Gather is begun anew after its end. Nobody asks for totals where nothing is measured, and
+// without memory for them there are none.
 void make_shared(CustomScanState* node, ParallelContext* context, void* handle) {
   auto* scan = state_of(node);
   *static_cast<dsm_handle*>(handle) = DSM_HANDLE_INVALID;
+  scan->before = totals_of_workers(scan);
+  let_go_of_shared(scan);
   if (node->ss.ps.state->es_instrument == 0 || context->nworkers == 0) return;
   const Size size = offsetof(WorkerTotals, of_worker) + static_cast<Size>(context->nworkers) * sizeof(InferTotals);
   scan->shared = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
@@ -254,13 +284,6 @@ void leave_totals(CustomScanState* node) {
   InferTotals& totals = worker_totals(scan)->of_worker[ParallelWorkerNumber];
   totals = scan->before;
   totals += scan->batches->totals();
-}
-
-InferTotals all_totals(const InferScanState* scan) {
-  InferTotals totals = scan->batches->totals();
-  if (scan->shared)
-    for (int i = 0; i < worker_totals(scan)->count; ++i) totals += worker_totals(scan)->of_worker[i];
-  return totals;
 }
 
 // ---- EXPLAIN
@@ -322,7 +345,8 @@ void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
 void show_engines(std::uint32_t computed, ExplainState* es) {
   List* names = NIL;
   for (const EngineChoice engine : {EngineChoice::libtorch, EngineChoice::openvino})
-    if (computed & (1u << static_cast<unsigned>(engine))) names = lappend(names, const_cast<char*>(to_string(engine).data()));
+    if (computed & (1u << static_cast<unsigned>(engine)))
+      names = lappend(names, const_cast<char*>(to_string(engine).data()));
   if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
   show_list("Engine", names, es);
 }
@@ -343,11 +367,28 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
 void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   const auto* scan = state_of(node);
   const bool has_run = es->analyze && scan->batches;
-  const InferTotals totals = has_run ? all_totals(scan) : InferTotals{};
+  InferTotals totals = totals_of_workers(scan);
+  if (has_run) totals += scan->batches->totals();
   show_models(node, ancestors, es);
   show_engines(totals.engines, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
   if (has_run) show_totals(totals, es);
+}
+
+// ---- a query may be asked for some of its rows: FETCH, a driver's fetch size, SELECT INTO in PL/pgSQL
+
+ExecutorRun_hook_type next_executor_run = nullptr;
+
+void run_executor(QueryDesc* query, ScanDirection direction, uint64 count, bool once) {
+  const uint64 outer = rows_asked_for;
+  rows_asked_for = count;
+  PG_TRY();
+  {
+    (next_executor_run ? next_executor_run : standard_ExecutorRun)(query, direction, count, once);
+  }
+  PG_FINALLY();
+  { rows_asked_for = outer; }
+  PG_END_TRY();
 }
 
 const CustomScanMethods kPlanMethods = {.CustomName = "ImageInfer", .CreateCustomScanState = create_state};
@@ -400,9 +441,10 @@ CustomScan* make_infer_scan(Plan* child, List* calls, Reading reading) {
     scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
                                       makeTargetEntry(static_cast<Expr*>(lfirst(cell)), number, nullptr, false));
   }
-  scan->custom_private = list_make4(makeInteger(columns), makeInteger(reading.all || reading.eager),
-                                    reading.limit ? reading.limit->limitCount : nullptr,
-                                    reading.limit ? reading.limit->limitOffset : nullptr);
+  scan->custom_private = list_make4(makeInteger(kCurrentLayout), makeInteger(columns), makeInteger(reading.all),
+                                    makeInteger(reading.eager));
+  scan->custom_private = lappend(scan->custom_private, reading.limit ? reading.limit->limitCount : nullptr);
+  scan->custom_private = lappend(scan->custom_private, reading.limit ? reading.limit->limitOffset : nullptr);
   scan->methods = &kPlanMethods;
   return scan;
 }
@@ -413,6 +455,10 @@ bool is_infer_scan(const Plan* plan) {
 
 int64 infer_scans_made() { return plan_nodes; }
 
-void register_infer_scan() { RegisterCustomScanMethods(&kPlanMethods); }
+void register_infer_scan() {
+  RegisterCustomScanMethods(&kPlanMethods);
+  next_executor_run = ExecutorRun_hook;
+  ExecutorRun_hook = run_executor;
+}
 
 }  // namespace imagecalc

@@ -348,6 +348,8 @@ SELECT is(ARRAY(SELECT r FROM parallel_rows_of(statement) AS r ORDER BY r), rows
 FROM by_workers WHERE nodes > 0 ORDER BY place;
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'EXPLAIN counts what workers have sent');
 SELECT is(images_sent('SELECT f.id, t.label FROM few f, LATERAL ic_topk(''linear'', f.image, 2) t'), 60::bigint, 'in a join, too');
+SELECT cmp_ok(images_sent('SELECT label, (SELECT max(said) FROM (SELECT ic_infer(''linear'', image) AS said FROM few LIMIT 3) s '
+                          'WHERE w.label <> '''') FROM wanted w'), '>=', 6::bigint, 'and of workers that were started twice');
 RESET enable_hashjoin;
 RESET parallel_leader_participation;
 RESET force_parallel_mode;
@@ -499,6 +501,20 @@ SELECT is(images_sent('EXECUTE some_rows(1, NULL)'), 60::bigint, 'no LIMIT after
 SELECT results_eq('EXECUTE some_rows(0, 2)', 'SELECT id, ic_infer(''linear'', image) FROM few WHERE id > 59 ORDER BY id DESC',
                   'and the right rows');
 RESET plan_cache_mode;
+-- Those that the runner has scored for this session, whatever becomes of them.
+CREATE FUNCTION images_scored_by(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT images FROM ic_stat_models WHERE name = 'linear');
+BEGIN
+    EXECUTE statement;
+    PERFORM ic_infer('linear', image) FROM few WHERE id = 1;  -- answered after all that
+    RETURN (SELECT images - before - 1 FROM ic_stat_models WHERE name = 'linear');
+END
+$$;
+SELECT cmp_ok(images_scored_by($$DO 'DECLARE label text; BEGIN SELECT ic_infer(''linear'', image) INTO label FROM few; END'$$),
+              '<=', 2::bigint, 'SELECT INTO: it is known that one row is wanted');
+SELECT is(images_scored_by('SELECT count(*) FROM (SELECT ic_infer(''linear'', image) FROM few) s WHERE s IS NOT NULL'), 60::bigint,
+          'which counts right');
 SELECT ok(bool_or(line LIKE '%top-N%'), 'the sort below knows of the LIMIT')
 FROM analysed('SELECT id, ic_infer(''linear'', image) FROM few ORDER BY md5(label || id) LIMIT 5') AS line;
 SELECT cmp_ok(images_sent('SELECT id FROM few WHERE ic_infer(''linear'', image) <> ''x'' LIMIT 3'), '<=', 3::bigint,

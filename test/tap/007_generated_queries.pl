@@ -2,7 +2,8 @@
 # node differs between the two, since plans are rewritten when they are finished; so without workers even the order of
 # queries without ORDER BY must be the same.
 #
-# IMAGECALC_SEED and IMAGECALC_QUERIES change what is generated; a query that fails is shown with its settings.
+# IMAGECALC_SEED and IMAGECALC_QUERIES change what is generated, IMAGECALC_SECONDS how long that may take; a query that fails is
+# shown with its settings.
 
 use strict;
 use warnings;
@@ -17,7 +18,7 @@ use Time::HiRes qw(time);
 
 my $seed = $ENV{IMAGECALC_SEED} // 20240611;
 my $wanted = $ENV{IMAGECALC_QUERIES} // 300;
-my $longest = 60;    # seconds
+my $longest = $ENV{IMAGECALC_SECONDS} // 60;
 srand($seed);
 note("seed $seed, $wanted queries");
 
@@ -260,7 +261,7 @@ while ($count{run} < $wanted && time < $end)
 }
 note(join(', ', map { "$_ $count{$_}" } sort keys %count));
 is($count{failed}, 0, "as row by row: $count{run} queries, seed $seed");
-cmp_ok($count{run}, '>=', $wanted / 4, 'of which enough were run in time');
+cmp_ok($count{run}, '>=', $wanted / 10, 'of which enough were run in time');
 cmp_ok($count{batched}, '>', 0.75 * $count{run}, 'most are batched');
 cmp_ok($count{parallel}, '>', 0.05 * $count{run}, 'some by workers');
 cmp_ok($count{erring}, '>', 0.02 * $count{run}, 'some fail');
