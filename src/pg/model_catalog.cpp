@@ -37,8 +37,8 @@ Model find_model(const std::string& name) {
 
 std::optional<Model> look_up_model(const std::string& name) {
   SqlScope sql(SqlScope::As::caller);
-  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3] "
-                            "FROM imagecalc.model WHERE name = $1", {name}, true);
+  const Rows rows = sql.run("SELECT hash, input, mean[1], mean[2], mean[3], deviation[1], deviation[2], deviation[3], "
+                            "engine, bf16_accuracy_loss FROM imagecalc.model WHERE name = $1", {name}, true);
   if (rows.empty()) return std::nullopt;
   Model model;
   model.name = name;
@@ -50,6 +50,8 @@ std::optional<Model> look_up_model(const std::string& name) {
     model.normalisation.mean[c] = static_cast<float>(rows[0].real(2 + c));
     model.normalisation.deviation[c] = static_cast<float>(rows[0].real(5 + c));
   }
+  model.engine = parse_engine(rows[0].text(8));
+  if (!rows[0].null(9)) model.bf16_accuracy_loss = rows[0].real(9);
   model.labels = read_labels(sql, name);
   return model;
 }
@@ -65,14 +67,14 @@ void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> b
                   std::optional<std::int64_t> design) {
   SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
-      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes) "
+      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes, engine, bf16_accuracy_loss) "
       "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
-      ", $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING RETURNING name";
+      ", $4::real[], $5::real[], $6, $7::bigint, $8, $9, $10::real) ON CONFLICT (name) DO NOTHING RETURNING name";
   const Rows inserted = sql.run(
       statement.c_str(),
       {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
        array_literal(model.normalisation.deviation), std::span<const std::uint8_t>(model.hash),
-       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes});
+       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine), model.bf16_accuracy_loss});
   if (inserted.empty())
     throw Error(Fault::invalid_argument, "model \"" + model.name + "\" already exists",
                 "Choose another name, or remove it with ic_drop_model.");
@@ -119,7 +121,7 @@ Blob read_model_file(const std::string& path) {
     if (fread(bytes.data(), 1, bytes.size(), file) != bytes.size()) problem = "could not read model file \"" + path + "\"";
   }
   pg([&] { FreeFile(file); });
-  if (!problem.empty()) throw Error(Fault::invalid_argument, problem, "Give a TorchScript file of at most 400 MB.");
+  if (!problem.empty()) throw Error(Fault::invalid_argument, problem, "Give a TorchScript or ONNX file of at most 400 MB.");
   return bytes;
 }
 

@@ -30,7 +30,7 @@ class CountingEngine : public Engine {
 
  private:
   struct Nothing : Model {
-    Scores run(const float*, std::size_t, TensorSize, int, EngineChoice) override { return {}; }
+    Scores run(const float*, std::size_t, TensorSize, int, Wish) override { return {}; }
     ModelDescription describe() const override { return {}; }
   };
 };
