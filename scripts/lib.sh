@@ -109,12 +109,13 @@ export_net() {
   cp "$kept" "$2"
 }
 
-# A small network that can be trained, in two forms that cannot, too, and one that reads a single size.
+# A small network that can be trained, in three forms that cannot, too, and one that reads a single size.
 prepare_models() {
   local name
   for name in small-cnn-script small-cnn-trace small-cnn-frozen linear-script; do
     export_net "$name" "$work/models/$name.pt" || return
   done
+  export_net small-cnn-onnx "$work/models/small-cnn.onnx"
 }
 
 # Puts a model and a picture where a relative path starts for the server: its data directory.

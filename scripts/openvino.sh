@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 VERSION=2026.4.1
+KEPT="$VERSION with ONNX"  # changes when more of the wheel is kept
 TARGET=.deps/openvino
 
 # Another Python, or a newer one, takes the same wheels: only what is C++ in them is used.
@@ -19,14 +20,14 @@ download() {
     --platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_35_$(uname -m)" --require-hashes --dest "$1" -r "$1.txt"
 }
 
-# The core library, the reader of TorchScript, the engine for CPUs, and the thread library that they were built with.
+# The core library, the readers of TorchScript and ONNX, the engine for CPUs, and the thread library that they were built with.
 unpack() {
   /usr/bin/python3 - "$1"/openvino-*.whl "$2" <<'END'
 import pathlib, re, sys, zipfile
 
 KEPT = (
     (r"openvino/(include/openvino/.+)", r"\1"),
-    (r"openvino/libs/(libopenvino\.so\.\d+|libopenvino_pytorch_frontend\.so\.\d+)", r"lib/\1"),
+    (r"openvino/libs/(libopenvino\.so\.\d+|libopenvino_(?:pytorch|onnx)_frontend\.so\.\d+)", r"lib/\1"),
     (r"openvino/libs/(libopenvino_\w+_cpu_plugin\.so|lib(tbb|tbbmalloc|tbbbind_2_5|hwloc)\.so\.\d+)", r"lib/\1"),
     (r"openvino-[^/]+/licenses/(?:.+/)?([^/]+)", r"lib/\1"),  # what the libraries are copied with
 )
@@ -43,12 +44,12 @@ for name in wheel.namelist():
 END
 }
 
-[ "$(cat "$TARGET/version" 2>/dev/null)" = "$VERSION" ] && exit 0
+[ "$(cat "$TARGET/version" 2>/dev/null)" = "$KEPT" ] && exit 0
 mkdir -p .deps
 new=$(mktemp -d .deps/new.XXXXXX)
 trap 'rm -rf "$new"' EXIT
 download "$new/wheel"
 unpack "$new/wheel" "$new/openvino"
-echo "$VERSION" >"$new/openvino/version"
-rm -rf "$TARGET"  # an older version
+echo "$KEPT" >"$new/openvino/version"
+rm -rf "$TARGET"  # an older one
 mv "$new/openvino" "$TARGET"

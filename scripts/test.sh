@@ -1,13 +1,13 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [tap[:FILE]] [readme]
+#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [tap[:FILE]] [readme]
 #
 # FILE picks files by their names without suffix: pgtap:infer, tap:'00[13]*'.
 # Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
 # The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
-# linear-script.pt), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table
+# linear-script.pt, small-cnn.onnx), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table
 # pictures as well.
 # A server-level test that makes a server complain says so: a comment `# expects in the log: TEXT` for each such text.
 set -euo pipefail
@@ -102,7 +102,9 @@ run_regress() {
   count_or_complain "pg_regress" "$(matches '\.\.\. ok ' "$log")" "$(matches '\.\.\. FAILED' "$log")" $status
 }
 
+# Once for all stages that use it.
 make_pgtap_template() {
+  if psql -X -d pgtap_template -c 'SELECT FROM pictures LIMIT 1'; then return 0; fi
   createdb pgtap_template &&
     psql -X -d pgtap_template -v ON_ERROR_STOP=1 -v pictures="$work/pictures" <<END
 CREATE EXTENSION pgtap;
@@ -121,14 +123,56 @@ run_pgtap_file() {
     pg_prove --norc --nocolor -d pgtap_run --set pictures="$work/pictures" --set models="$work/models" "$1"
 }
 
-run_pgtap() {
-  local file good=0 bad=0
+# run_pgtap_files NAME FILE...
+run_pgtap_files() {
+  local name=$1 file good=0 bad=0
+  shift
   stage "pgTAP pictures" make_pgtap_template || { count 0 1; return; }
-  for file in test/pgtap/$1.sql; do
+  for file in "$@"; do
     [ -f "$file" ] || continue
-    if stage "pgTAP $(basename "$file" .sql)" run_pgtap_file "$file"; then good=$((good + 1)); else bad=$((bad + 1)); fi
+    if stage "$name $(basename "$file" .sql)" run_pgtap_file "$file"; then good=$((good + 1)); else bad=$((bad + 1)); fi
   done
-  count_or_complain "pgTAP" $good $bad
+  count_or_complain "$name" $good $bad
+}
+
+run_pgtap() {
+  run_pgtap_files "pgTAP" test/pgtap/$1.sql
+}
+
+build_libtorch_runner() {
+  cmake -S . -B build && cmake --build build --target imagecalc-runner-libtorch -j "$(nproc)"
+}
+
+restart_server() {
+  (cd "$work" && as_server "$PG_BIN/pg_ctl" -D "$work/data" -l "$work/server.log" -m fast -w restart)
+}
+
+# The installed runner, while another stands in its place.
+kept_runner=
+
+use_libtorch_runner() {
+  local runner
+  runner=$("$PG_BIN/pg_config" --pkglibdir)/imagecalc-runner
+  as_root cp -p "$runner" "$runner.kept" && kept_runner=$runner.kept &&
+    as_root install build/src/runner/imagecalc-runner-libtorch "$runner" && restart_server
+}
+
+restore_runner() {
+  [ -n "$kept_runner" ] || return 0
+  as_root mv -f "$kept_runner" "${kept_runner%.kept}" && kept_runner=
+}
+
+is_libtorch_alone() {
+  [ "$(psql -X -At -d pgtap_run -c 'SELECT engines FROM ic_stat_runner')" = '{libtorch}' ]
+}
+
+# The inference tests where OpenVINO is absent.
+run_libtorch() {
+  stage "build a runner without OpenVINO" build_libtorch_runner && stage "install it" use_libtorch_runner ||
+    { count 0 1; restore_runner; return; }
+  run_pgtap_files "LibTorch alone:" test/pgtap/{infer,engines,batch_infer,runner_statistics}.sql
+  if stage "it was that runner" is_libtorch_alone; then count 1 0; else count 0 1; fi
+  restore_runner && stage "the other runner again" restart_server || count 0 1
 }
 
 run_tap_file() {
@@ -166,10 +210,10 @@ check_server_log() {
 }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap tap readme)
+[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch tap readme)
 for name in "${stages[@]}"; do
-  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|tap(:.+)?|readme)$ ]] ||
-    fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, tap and readme"
+  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|libtorch|tap(:.+)?|readme)$ ]] ||
+    fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, libtorch, tap and readme"
 done
 
 scripts/setup.sh
@@ -177,6 +221,7 @@ export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
 [ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
 
 make_work_folder
+trap 'restore_runner; clean_up' EXIT
 needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize|fuzz)$' || true)
 if [ "$needs_server" -gt 0 ]; then
   stage "pictures" prepare_pictures

@@ -14,8 +14,10 @@ CREATE TABLE imagecalc.model (
     deviation  real[] NOT NULL CHECK (pg_catalog.array_length(deviation, 1) = 3),
     hash       bytea NOT NULL,                -- SHA-256 of bytes: the runner's name for the model
     design     bigint,                        -- the design that trained it, if one did
+    engine     text NOT NULL DEFAULT 'auto' CHECK (engine IN ('auto', 'libtorch', 'openvino')),
+    bf16_accuracy_loss real,                  -- in bfloat16, on its design's validation pictures; NULL: not known
     created_at timestamptz NOT NULL DEFAULT now(),
-    bytes      bytea NOT NULL                 -- TorchScript
+    bytes      bytea NOT NULL                 -- TorchScript or ONNX
 );
 ALTER TABLE imagecalc.model ALTER COLUMN bytes SET STORAGE EXTERNAL;
 COMMENT ON TABLE imagecalc.model IS 'models that ic_infer can use';
@@ -107,6 +109,7 @@ CREATE TABLE imagecalc.trial (
     seconds     real NOT NULL,
     mean        real[] NOT NULL,
     deviation   real[] NOT NULL,
+    bf16_accuracy real,                       -- of models that will be registered, where the machine has bfloat16
     finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (design, number)
 );

@@ -3,26 +3,32 @@
 -- ---------------------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION ic_import_model(name text, path text, labels text[] DEFAULT NULL, input text DEFAULT 'rgb@256',
-        mean real[] DEFAULT NULL, deviation real[] DEFAULT NULL) RETURNS void
+        mean real[] DEFAULT NULL, deviation real[] DEFAULT NULL, engine text DEFAULT 'auto') RETURNS void
     AS 'MODULE_PATHNAME', 'ic_import_model_file' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION ic_import_model(text, text, text[], text, real[], real[]) IS
-    'registers a TorchScript file on the server; needs pg_read_server_files. labels: one for each output, by default 0, 1, ...; '
-    'input: a format, or rgb@SIZE; mean and deviation: one a channel, by default ImageNet''s for RGB, 0 and 1 for a format';
+COMMENT ON FUNCTION ic_import_model(text, text, text[], text, real[], real[], text) IS
+    'registers a TorchScript or ONNX file on the server; needs pg_read_server_files. labels: one for each output, by default '
+    '0, 1, ...; input: a format, or rgb@SIZE; mean and deviation: one a channel, by default ImageNet''s for RGB, 0 and 1 for a '
+    'format; engine: as for ic_set_engine';
 
 CREATE FUNCTION ic_import_model(name text, model bytea, labels text[] DEFAULT NULL, input text DEFAULT 'rgb@256',
-        mean real[] DEFAULT NULL, deviation real[] DEFAULT NULL) RETURNS void
+        mean real[] DEFAULT NULL, deviation real[] DEFAULT NULL, engine text DEFAULT 'auto') RETURNS void
     AS 'MODULE_PATHNAME', 'ic_import_model_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION ic_import_model(text, bytea, text[], text, real[], real[]) IS
-    'registers a TorchScript model given as bytes; needs INSERT on imagecalc.model, since TorchScript is code';
+COMMENT ON FUNCTION ic_import_model(text, bytea, text[], text, real[], real[], text) IS
+    'registers a TorchScript or ONNX model given as bytes; needs INSERT on imagecalc.model, since TorchScript is code';
 
 CREATE FUNCTION ic_drop_model(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_drop_model(text) IS 'removes a model; for its owner';
 
+CREATE FUNCTION ic_set_engine(model text, engine text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_set_engine(text, text) IS
+    'which library runs a model: auto (the faster one), libtorch or openvino; for its owner. The setting imagecalc.engine overrides it';
+
 -- As the user who looks: imagecalc.model's privileges and row security decide what is seen.
 CREATE VIEW ic_models WITH (security_invoker = true) AS
     SELECT name, owner, input, labels, pg_catalog.octet_length(bytes) AS bytes, pg_catalog.encode(hash, 'hex') AS sha256,
-           design, created_at
+           design, created_at, engine, bf16_accuracy_loss
     FROM imagecalc.model;
 COMMENT ON VIEW ic_models IS 'the models that ic_infer can use';
 GRANT SELECT ON ic_models TO PUBLIC;

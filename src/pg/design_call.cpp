@@ -253,6 +253,9 @@ std::vector<TensorShape> shapes_to_try(int size) {
 void check_model(const Design& design, const Blob& model) {
   if (model.size() > kMaxModelBytes) throw Error(Fault::limit_exceeded, "the model is larger than 400 MB");
   const auto reply = ask_runner_for<InspectReply>(InspectModel{model, shapes_to_try(design.size)});
+  if (reply.onnx)
+    throw Error(Fault::bad_model, "an ONNX model cannot be trained",
+                "Give the network as TorchScript: torch.jit.script(model).save(path).");
   const InspectReply::Shape* accepted = nullptr;
   for (const InspectReply::Shape& shape : reply.shapes)
     if (!accepted && shape.outputs > 0) accepted = &shape;

@@ -190,7 +190,8 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
   SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
-                                "deviation[1], deviation[2], deviation[3] FROM imagecalc.trial WHERE design = $1 ORDER BY number",
+                                "deviation[1], deviation[2], deviation[3], bf16_accuracy FROM imagecalc.trial WHERE design = $1 ORDER BY "
+                                "number",
                                 {design})) {
     TrialRow trial;
     trial.trial.number = static_cast<int>(row.integer(0));
@@ -206,6 +207,7 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
     trial.epochs = static_cast<int>(row.integer(4));
     trial.loss = row.real(6);
     trial.seconds = row.real(7);
+    if (!row.null(14)) trial.bf16_accuracy = row.real(14);
     for (std::size_t c = 0; c < 3; ++c) {
       trial.normalisation.mean[c] = static_cast<float>(row.real(8 + c));
       trial.normalisation.deviation[c] = static_cast<float>(row.real(11 + c));
@@ -223,10 +225,10 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
   const std::optional<std::string> parent = text(row.parent);
   const std::string mean = array_literal(row.normalisation.mean), deviation = array_literal(row.normalisation.deviation);
   SqlScope sql(SqlScope::As::superuser);
-  sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation) "
-          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[])",
+  sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation, "
+          "bf16_accuracy) VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real)",
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
-           mean, deviation});
+           mean, deviation, row.bf16_accuracy});
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, $2, $3)", {design, row.trial.number, weights});
 }
 

@@ -63,6 +63,7 @@ struct TrialRow {
   std::optional<int> parent;
   int epochs = 0;
   double loss = 0, seconds = 0;
+  std::optional<double> bf16_accuracy;  // where it was measured
   Normalisation normalisation;
 };
 std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<CandidateRow>& candidates);

@@ -375,6 +375,7 @@ void Job::run_trial(const TrialPlan& plan) {
   else request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
   request.epochs = static_cast<std::uint32_t>(row.epochs);
   request.seed = mix(design_.seed, static_cast<std::uint64_t>(number));
+  request.try_bf16 = plan.kind == TrialKind::final || plan.kind == TrialKind::reference;  // these become models
   if (plan.parent) {
     Transaction transaction;
     request.start_from = load_weights(id_, *plan.parent);
@@ -405,6 +406,7 @@ void Job::run_trial(const TrialPlan& plan) {
   row.trial.accuracy = reply.accuracy;
   row.loss = reply.loss;
   row.seconds = reply.seconds;
+  if (reply.bf16_accuracy) row.bf16_accuracy = *reply.bf16_accuracy;
   row.normalisation = reply.normalisation;
   Transaction transaction;
   insert_trial(id_, row, reply.weights);
@@ -427,6 +429,7 @@ void register_trial(const Design& design, const TrialRow& trial, const std::stri
   model.input = input;
   model.normalisation = trial.normalisation;
   model.labels = design.labels;
+  if (trial.bf16_accuracy) model.bf16_accuracy_loss = trial.trial.accuracy - *trial.bf16_accuracy;
   insert_model(model, design.owner, weights, design.id);
 }
 

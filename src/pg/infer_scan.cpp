@@ -4,6 +4,7 @@
 
 #include "pg/infer_batches.h"
 #include "pg/infer_calls.h"
+#include "pg/scoring.h"
 #include "pg/settings.h"
 #include "pg/wall.h"
 
@@ -291,32 +292,41 @@ void leave_totals(CustomScanState* node) {
 struct Shown {
   List* models;
   List* inputs;
+  List* engines;  // that are asked for
 };
 
 char* copy_text(const std::string& text) {
   return pg([&] { return pstrdup(text.c_str()); });
 }
 
-// Null where there is no such model: the query itself will say so; and where none can be looked up any more, as auto_explain
-// asks after the end of a query.
-char* look_up_input(const char* name) {
-  if (!ActiveSnapshotSet()) return nullptr;
-  return wall([&]() -> char* {
-    const std::shared_ptr<const Model> model = look_up_model(name);
-    return model ? copy_text(to_string(model->input)) : nullptr;
+void show_known(const Model& model, Shown* shown) {
+  char* input = copy_text(to_string(model.input));
+  auto* engine = const_cast<char*>(to_string(wanted_engine(model)).data());
+  pg([&] {
+    shown->inputs = lappend(shown->inputs, input);
+    shown->engines = list_append_unique_ptr(shown->engines, engine);
+  });
+}
+
+// Shows nothing where there is no such model: the query itself will say so; and where none can be looked up any more, as
+// auto_explain asks after the end of a query.
+void look_up_and_show(const char* name, Shown* shown) {
+  if (!ActiveSnapshotSet()) return;
+  wall([&] {
+    if (const std::shared_ptr<const Model> model = look_up_model(name)) show_known(*model, shown);
   });
 }
 
 void show_model(Expr* expression, const Model* known, List* ancestors, ExplainState* es, PlanState* state, Shown* shown) {
   if (known) {
     shown->models = lappend(shown->models, wall([&] { return copy_text(known->name); }));
-    shown->inputs = lappend(shown->inputs, wall([&] { return copy_text(to_string(known->input)); }));
+    wall([&] { show_known(*known, shown); });
     return;
   }
   if (IsA(expression, Const) && !reinterpret_cast<Const*>(expression)->constisnull) {
     char* name = TextDatumGetCString(reinterpret_cast<Const*>(expression)->constvalue);
     shown->models = lappend(shown->models, name);
-    if (char* input = look_up_input(name)) shown->inputs = lappend(shown->inputs, input);
+    look_up_and_show(name, shown);
     return;
   }
   List* context = set_deparse_context_plan(es->deparse_cxt, state->plan, ancestors);
@@ -330,7 +340,18 @@ void show_list(const char* label, List* values, ExplainState* es) {
     ExplainPropertyList(label, values, es);
 }
 
-void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
+// Those that computed, once some have; else those that are asked for.
+void show_engines(std::uint32_t computed, List* asked, ExplainState* es) {
+  List* names = NIL;
+  for (const EngineChoice engine : {EngineChoice::libtorch, EngineChoice::openvino})
+    if (computed & (1u << static_cast<unsigned>(engine)))
+      names = lappend(names, const_cast<char*>(to_string(engine).data()));
+  if (!names) names = asked;
+  if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
+  show_list("Engine", names, es);
+}
+
+void show_models(CustomScanState* node, std::uint32_t computed, List* ancestors, ExplainState* es) {
   auto* scan = state_of(node);
   Shown shown{};
   for (int i = 0; i < scan->input.source_count; ++i) {
@@ -339,16 +360,7 @@ void show_models(CustomScanState* node, List* ancestors, ExplainState* es) {
   }
   show_list("Model", shown.models, es);
   show_list("Input", shown.inputs, es);
-}
-
-// Those that computed, once some have; else the one that is asked for.
-void show_engines(std::uint32_t computed, ExplainState* es) {
-  List* names = NIL;
-  for (const EngineChoice engine : {EngineChoice::libtorch, EngineChoice::openvino})
-    if (computed & (1u << static_cast<unsigned>(engine)))
-      names = lappend(names, const_cast<char*>(to_string(engine).data()));
-  if (!names) names = list_make1(const_cast<char*>(to_string(static_cast<EngineChoice>(setting_engine)).data()));
-  show_list("Engine", names, es);
+  show_engines(computed, shown.engines, es);
 }
 
 void show_totals(const InferTotals& totals, ExplainState* es) {
@@ -369,8 +381,7 @@ void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   const bool has_run = es->analyze && scan->batches;
   InferTotals totals = totals_of_workers(scan);
   if (has_run) totals += scan->batches->totals();
-  show_models(node, ancestors, es);
-  show_engines(totals.engines, es);
+  show_models(node, totals.engines, ancestors, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
   if (has_run) show_totals(totals, es);
 }

@@ -32,10 +32,10 @@ bool operator==(const RowVersion& a, const RowVersion& b) {
 }
 
 constinit KeptQuery model_query(
-    "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels FROM imagecalc.model "
+    "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels, engine, bf16_accuracy_loss FROM imagecalc.model "
     "WHERE name OPERATOR(pg_catalog.=) $1",
     TEXTOID);
-enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels };
+enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels, kEngine, kBf16Loss };
 
 RowVersion version_of(const KeptQuery::Answer& row) {
   return {.table = DatumGetObjectId(row.column(kTable)),
@@ -68,6 +68,9 @@ Model read_model(const std::string& name, const KeptQuery::Answer& row) {
   model.input = parse_model_input(text_view(input));
   model.normalisation = {three_numbers(array_of(row, kMean)), three_numbers(array_of(row, kDeviation))};
   model.labels = read_labels(array_of(row, kLabels));
+  const text* engine = pg([&] { return DatumGetTextPP(row.column(kEngine)); });
+  model.engine = parse_engine(text_view(engine));
+  if (const auto loss = row.nullable(kBf16Loss)) model.bf16_accuracy_loss = DatumGetFloat4(*loss);
   return model;
 }
 
@@ -129,14 +132,14 @@ void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> b
                   std::optional<std::int64_t> design) {
   SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
-      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes) "
+      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes, engine, bf16_accuracy_loss) "
       "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
-      ", $4::real[], $5::real[], $6, $7::bigint, $8) ON CONFLICT (name) DO NOTHING RETURNING name";
+      ", $4::real[], $5::real[], $6, $7::bigint, $8, $9, $10::real) ON CONFLICT (name) DO NOTHING RETURNING name";
   const Rows inserted = sql.run(
       statement.c_str(),
       {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
        array_literal(model.normalisation.deviation), std::span<const std::uint8_t>(model.hash),
-       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes});
+       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine), model.bf16_accuracy_loss});
   if (inserted.empty())
     throw Error(Fault::invalid_argument, "model \"" + model.name + "\" already exists",
                 "Choose another name, or remove it with ic_drop_model.");
@@ -183,7 +186,7 @@ Blob read_model_file(const std::string& path) {
     if (fread(bytes.data(), 1, bytes.size(), file) != bytes.size()) problem = "could not read model file \"" + path + "\"";
   }
   pg([&] { FreeFile(file); });
-  if (!problem.empty()) throw Error(Fault::invalid_argument, problem, "Give a TorchScript file of at most 400 MB.");
+  if (!problem.empty()) throw Error(Fault::invalid_argument, problem, "Give a TorchScript or ONNX file of at most 400 MB.");
   return bytes;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct Model {
   ModelInput input;
   Normalisation normalisation;
   std::vector<std::string> labels;
+  EngineChoice engine = EngineChoice::automatic;  // that its owner wants
+  std::optional<double> bf16_accuracy_loss;       // 0..1; nothing where it was not measured
 };
 
 // Under the calling query's snapshot and the user's privileges, in some 20 us. Error(invalid_argument) where there is none.
@@ -34,7 +37,7 @@ void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> b
 // Only inside a transaction.
 ModelHash hash_model(std::span<const std::uint8_t> bytes);
 
-// Reads a TorchScript file on the server. The user must be a member of pg_read_server_files.
+// Reads a model's file on the server. The user must be a member of pg_read_server_files.
 Blob read_model_file(const std::string& path);
 
 // Whether the current user may act as the role. Nobody but a superuser may as one that was dropped.

@@ -1,4 +1,4 @@
-// ic_import_model, ic_drop_model, ic_infer, ic_scores, ic_topk.
+// ic_import_model, ic_set_engine, ic_drop_model, ic_infer, ic_scores, ic_topk.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -22,18 +22,20 @@ struct ImportArguments {
   const text* input;
   ArrayType* mean;
   ArrayType* deviation;
+  const text* engine;
 };
 
 ImportArguments import_arguments(FunctionCallInfo fcinfo) {
-  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
-    throw Error(Fault::invalid_argument, "name, model and input of ic_import_model must not be NULL",
-                "Leave input out to use its default.");
+  if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3) || PG_ARGISNULL(6))
+    throw Error(Fault::invalid_argument, "name, model, input and engine of ic_import_model must not be NULL",
+                "Leave input and engine out to use their defaults.");
   return {PG_GETARG_TEXT_PP(0),
           PG_GETARG_VARLENA_PP(1),
           PG_ARGISNULL(2) ? nullptr : PG_GETARG_ARRAYTYPE_P(2),
           PG_GETARG_TEXT_PP(3),
           PG_ARGISNULL(4) ? nullptr : PG_GETARG_ARRAYTYPE_P(4),
-          PG_ARGISNULL(5) ? nullptr : PG_GETARG_ARRAYTYPE_P(5)};
+          PG_ARGISNULL(5) ? nullptr : PG_GETARG_ARRAYTYPE_P(5),
+          PG_GETARG_TEXT_PP(6)};
 }
 
 std::array<float, 3> triple(ArrayType* array, const char* what, std::array<float, 3> otherwise) {
@@ -93,6 +95,7 @@ void import_model(const ImportArguments& arguments, const std::string& name, con
   model.input = parse_model_input(text_view(arguments.input));
   model.normalisation = normalisation(arguments, model.input);
   model.hash = hash_model(bytes);
+  model.engine = parse_engine(text_view(arguments.engine));
   if (arguments.labels) model.labels = read_labels(arguments.labels);
   check_model(model, bytes);
   insert_model(model, GetUserId(), bytes, std::nullopt);
@@ -186,15 +189,15 @@ IC_FUNCTION(ic_import_model_bytes) {
   const Oid table = get_relname_relid("model", get_namespace_oid("imagecalc", false));
   if (pg_class_aclcheck(table, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to import a model"),
-                    errhint("TorchScript is code. Grant INSERT on imagecalc.model to roles that are trusted with it.")));
+                    errhint("A model is code. Grant INSERT on imagecalc.model to roles that are trusted with it.")));
   const Bytes bytes = varlena_bytes(arguments.model);
   import_model(arguments, std::string(text_view(arguments.name)), Blob(bytes.begin(), bytes.end()));
   PG_RETURN_VOID();
 }
 
-IC_FUNCTION(ic_drop_model) {
-  const text* argument = PG_GETARG_TEXT_PP(0);
-  const std::string name(text_view(argument));
+namespace {
+
+void check_owner(const std::string& name) {
   Oid owner = InvalidOid;
   {
     SqlScope sql(SqlScope::As::superuser);
@@ -204,11 +207,29 @@ IC_FUNCTION(ic_drop_model) {
                   "SELECT name FROM ic_models shows those that do.");
     owner = static_cast<Oid>(rows[0].integer(0));
   }
-  if (!may_act_as(owner)) {
-    const char* shown = name.c_str();
-    pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown),
-                             errhint("Its owner, and members of that role, can remove it."))); });
-  }
+  if (may_act_as(owner)) return;
+  const char* shown = name.c_str();
+  pg([&] { ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of model \"%s\"", shown),
+                           errhint("Its owner, and members of that role, can change and remove it."))); });
+}
+
+}  // namespace
+
+IC_FUNCTION(ic_set_engine) {
+  const text* argument = PG_GETARG_TEXT_PP(0);
+  const text* wanted = PG_GETARG_TEXT_PP(1);
+  const std::string name(text_view(argument));
+  const EngineChoice engine = parse_engine(text_view(wanted));
+  check_owner(name);
+  SqlScope sql(SqlScope::As::superuser);
+  sql.run("UPDATE imagecalc.model SET engine = $2 WHERE name = $1", {name, to_string(engine)});
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_drop_model) {
+  const text* argument = PG_GETARG_TEXT_PP(0);
+  const std::string name(text_view(argument));
+  check_owner(name);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("DELETE FROM imagecalc.model WHERE name = $1", {name});
   PG_RETURN_VOID();

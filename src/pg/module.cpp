@@ -25,6 +25,7 @@ int setting_batch_wait = 0;
 int setting_trainer_threads = 0;
 bool setting_enable_batch_infer = true;
 int setting_engine = static_cast<int>(EngineChoice::automatic);
+int setting_inference_precision = static_cast<int>(InferencePrecision::f32);
 int setting_batch_size = 128;
 
 namespace {
@@ -33,6 +34,9 @@ const config_enum_entry kEngines[] = {{"auto", static_cast<int>(EngineChoice::au
                                       {"libtorch", static_cast<int>(EngineChoice::libtorch), false},
                                       {"openvino", static_cast<int>(EngineChoice::openvino), false},
                                       {nullptr, 0, false}};
+const config_enum_entry kPrecisions[] = {{"f32", static_cast<int>(InferencePrecision::f32), false},
+                                         {"auto", static_cast<int>(InferencePrecision::automatic), false},
+                                         {nullptr, 0, false}};
 
 }  // namespace
 
@@ -86,10 +90,14 @@ void _PG_init(void) {
                           "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
                           128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomEnumVariable("imagecalc.engine", "Which library runs the models.",
-                           "auto is whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models "
+                           "auto is what is set for the model, or whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models "
                            "says why.",
                            &setting_engine, static_cast<int>(EngineChoice::automatic), kEngines, PGC_USERSET, 0, nullptr,
                            nullptr, nullptr);
+  DefineCustomEnumVariable("imagecalc.inference_precision", "Whether models may compute in bfloat16.",
+                           "auto lets those for which a design measured that it hardly costs accuracy, where it is faster.",
+                           &setting_inference_precision, static_cast<int>(InferencePrecision::f32), kPrecisions,
+                           PGC_USERSET, 0, nullptr, nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");
   install_infer_planner();
 }

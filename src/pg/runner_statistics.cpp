@@ -66,7 +66,7 @@ void put_plan(ResultRow& row, const ModelHash& model, const PlanStatistics& plan
   row.add(Int32GetDatum(static_cast<int32>(plan.size.height)));
   row.add(Int32GetDatum(static_cast<int32>(plan.size.width)));
   row.add(Int32GetDatum(static_cast<int32>(plan.batch)));
-  row.add_text(to_string(plan.asked));
+  row.add_text(std::string(to_string(plan.asked)) + (plan.bf16 ? ", bf16" : ""));
   row.add_text(to_string(plan.engine));
   row.add_text(plan.plan);
   row.add(Float4GetDatum(plan.us), plan.us == 0);

@@ -10,14 +10,32 @@
 
 namespace imagecalc {
 
+namespace {
+
+// The most accuracy that bfloat16 may cost a model: half a point. The rest is for the rounding of a difference of reals.
+constexpr double kMaxBf16AccuracyLoss = 0.005 + 1e-6;
+
+bool may_use_bf16(const Model& model) {
+  return setting_inference_precision == static_cast<int>(InferencePrecision::automatic) && model.bf16_accuracy_loss &&
+         *model.bf16_accuracy_loss <= kMaxBf16AccuracyLoss;
+}
+
+}  // namespace
+
 InferRequest request_for(const Model& model) {
   InferRequest request;
   request.model = model.hash;
   request.input = model.input;
   request.normalisation = model.normalisation;
   request.max_pixels = setting_max_pixels;
-  request.engine = static_cast<EngineChoice>(setting_engine);
+  request.engine = wanted_engine(model);
+  request.bf16 = may_use_bf16(model);
   return request;
+}
+
+EngineChoice wanted_engine(const Model& model) {
+  const auto setting = static_cast<EngineChoice>(setting_engine);
+  return setting == EngineChoice::automatic ? model.engine : setting;
 }
 
 void check_image(const Model& model, Bytes image, InferItem::Kind kind) {

@@ -15,6 +15,9 @@ namespace imagecalc {
 // A request to a model, without items yet.
 InferRequest request_for(const Model& model);
 
+// Which engine is asked for: the session's setting, or else the model's.
+EngineChoice wanted_engine(const Model& model);
+
 // Throws Error(wrong_format) or Error(corrupt_value) for an image that cannot be one for the model, as far as is seen
 // without decoding it.
 void check_image(const Model& model, Bytes image, InferItem::Kind kind);

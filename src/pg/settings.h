@@ -16,7 +16,11 @@ extern int setting_batch_wait;           // imagecalc.batch_wait: microseconds t
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core
 extern bool setting_enable_batch_infer;  // imagecalc.enable_batch_infer: whether plans get batching nodes
 extern int setting_engine;               // imagecalc.engine: an EngineChoice, which library runs the models
+extern int setting_inference_precision;  // imagecalc.inference_precision: an InferencePrecision
 extern int setting_batch_size;           // imagecalc.batch_size: most rows in a request
+
+// automatic: bfloat16 for models whose accuracy is known to suffer little by it.
+enum class InferencePrecision { f32, automatic };
 
 Limits current_limits();
 int resolve_threads(int setting);

@@ -159,11 +159,10 @@ KeptQuery::Answer::~Answer() {
   if (std::uncaught_exceptions() <= exceptions_) SPI_finish();
 }
 
-Datum KeptQuery::Answer::column(int number) const {
-  return pg([&] {
-    bool null;
-    return SPI_getbinval(row_, shape_, number, &null);
-  });
+std::optional<Datum> KeptQuery::Answer::nullable(int number) const {
+  bool null;
+  const Datum value = pg([&] { return SPI_getbinval(row_, shape_, number, &null); });
+  return null ? std::nullopt : std::optional(value);
 }
 
 Transaction::Transaction() {

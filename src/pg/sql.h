@@ -105,8 +105,9 @@ class KeptQuery {
     Answer& operator=(const Answer&) = delete;
 
     bool empty() const { return !row_; }
-    // Of a column that is never null, from 1 on. What it points to lives as long as this does.
-    Datum column(int number) const;
+    // Columns count from 1. What they point to lives as long as this does.
+    std::optional<Datum> nullable(int number) const;
+    Datum column(int number) const { return nullable(number).value(); }
 
    private:
     HeapTuple row_ = nullptr;

@@ -1,7 +1,9 @@
 #include "protocol/messages.h"
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
+#include <iterator>
 #include <utility>
 
 namespace imagecalc {
@@ -17,9 +19,19 @@ namespace {
 
 }  // namespace
 
-std::string_view to_string(EngineChoice choice) {
-  static constexpr std::string_view kNames[] = {"auto", "libtorch", "openvino"};
-  return kNames[static_cast<std::size_t>(choice)];
+namespace {
+
+constexpr std::string_view kEngineNames[] = {"auto", "libtorch", "openvino"};
+
+}  // namespace
+
+std::string_view to_string(EngineChoice choice) { return kEngineNames[static_cast<std::size_t>(choice)]; }
+
+EngineChoice parse_engine(std::string_view name) {
+  const auto* found = std::find(std::begin(kEngineNames), std::end(kEngineNames), name);
+  if (found == std::end(kEngineNames))
+    throw Error(Fault::invalid_argument, "unknown engine \"" + std::string(name) + "\"", "Use auto, libtorch or openvino.");
+  return static_cast<EngineChoice>(found - std::begin(kEngineNames));
 }
 
 void Writer::put_count(std::size_t count) {
@@ -71,7 +83,7 @@ void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.mes
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
 // What comes before a request's items.
 void head_fields(auto& archive, Is<InferRequest> auto& m) {
-  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine);
+  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine, m.bf16);
 }
 void fields(auto& archive, Is<InferRequest> auto& m) {
   head_fields(archive, m);
@@ -85,7 +97,7 @@ void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
 void fields(auto& archive, Is<TensorShape> auto& m) { archive(m.height, m.width); }
 void fields(auto& archive, Is<InspectModel> auto& m) { archive(m.bytes, m.shapes); }
 void fields(auto& archive, Is<InspectReply::Shape> auto& m) { archive(m.outputs, m.refusal); }
-void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics); }
+void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics, m.onnx); }
 
 void fields(auto&, Is<Leaving> auto&) {}
 void fields(auto&, Is<ReadStatistics> auto&) {}
@@ -94,7 +106,7 @@ void fields(auto& archive, Is<Served> auto& m) {
   archive(m.requests, m.images, m.failures, m.decode_us, m.model_us, m.request);
 }
 void fields(auto& archive, Is<PlanStatistics> auto& m) {
-  archive(m.size, m.batch, m.asked, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
+  archive(m.size, m.batch, m.asked, m.bf16, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
 }
 void fields(auto& archive, Is<ModelStatistics> auto& m) { archive(m.model, m.memory, m.served, m.plans); }
 void fields(auto& archive, Is<StatisticsReply> auto& m) {
@@ -112,9 +124,11 @@ void fields(auto& archive, Is<AddReply::Rejected> auto& m) { archive(m.index, m.
 void fields(auto& archive, Is<AddReply> auto& m) { archive(m.training, m.validation, m.rejected); }
 void fields(auto& archive, Is<MeasureStorage> auto& m) { archive(m.sample, m.compression_level); }
 void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.deviation); }
-void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from); }
+void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }
-void fields(auto& archive, Is<TrainReply> auto& m) { archive(m.accuracy, m.loss, m.seconds, m.normalisation, m.weights); }
+void fields(auto& archive, Is<TrainReply> auto& m) {
+  archive(m.accuracy, m.loss, m.seconds, m.bf16_accuracy, m.normalisation, m.weights);
+}
 
 constexpr Fault largest(Fault) { return Fault::last; }
 constexpr EngineChoice largest(EngineChoice) { return EngineChoice::openvino; }

@@ -53,6 +53,7 @@ enum class EngineChoice : std::uint8_t { automatic, libtorch, openvino };
 
 // auto, libtorch, openvino.
 std::string_view to_string(EngineChoice choice);
+EngineChoice parse_engine(std::string_view name);  // Error(invalid_argument) for any other name
 
 struct InferItem {
   enum class Kind : std::uint8_t { value, picture };  // an icimage value, or the bytes of a picture file
@@ -66,6 +67,7 @@ struct InferRequest {
   Normalisation normalisation;
   std::int64_t max_pixels = 0;  // limit for pictures
   EngineChoice engine = EngineChoice::automatic;
+  bool bf16 = false;  // whether scores may be computed in bfloat16
   std::vector<InferItem> items;
 };
 
@@ -92,7 +94,7 @@ struct TensorShape {
 
 struct InspectModel {
   Blob bytes;
-  std::vector<TensorShape> shapes;  // tried one after the other as [2,3,height,width]
+  std::vector<TensorShape> shapes;  // tried one after the other, as [n,3,height,width] of a few images
 };
 
 struct InspectReply {
@@ -103,6 +105,7 @@ struct InspectReply {
   std::vector<Shape> shapes;
   std::uint64_t parameters = 0;   // how many numbers can be trained; 0 for a frozen model
   bool learns_statistics = true;  // false: it has batch norm whose running statistics do not move in training mode
+  bool onnx = false;              // not TorchScript: it cannot be trained
 };
 
 struct Leaving {};
@@ -129,6 +132,7 @@ struct PlanStatistics {
   TensorShape size;
   std::uint32_t batch = 0;
   EngineChoice asked = EngineChoice::automatic;  // by the requests that it is tried for
+  bool bf16 = false;                             // whether these may be computed in bfloat16
   EngineChoice engine = EngineChoice::libtorch;
   std::string plan;
   float us = 0;         // an image; 0 where it was not timed
@@ -207,6 +211,7 @@ struct Train {
   std::uint32_t epochs = 0;
   std::uint64_t seed = 0;
   std::optional<Blob> start_from;  // a TrainReply's weights; absent: the setup's model
+  bool try_bf16 = false;           // whether to evaluate in bfloat16, too
 };
 
 struct Progress {
@@ -218,6 +223,7 @@ struct TrainReply {
   float accuracy = 0;  // top-1 on the validation pictures, 0..1
   float loss = 0;      // cross entropy on the validation pictures
   float seconds = 0;
+  std::optional<float> bf16_accuracy;  // in bfloat16, where that was asked for and this machine serves models so
   Normalisation normalisation;
   Blob weights;  // the trained module as TorchScript, in evaluation mode
 };

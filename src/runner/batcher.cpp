@@ -22,7 +22,7 @@ std::size_t floats_of(const BatchRequest& request) {
 BatchAnswer run_model(const BatchRequest& request, int threads) {
   auto start = Clock::now();
   auto scores = std::make_shared<const Scores>(
-      request.model.run(request.tensors, request.images, request.size, threads, request.engine));
+      request.model.run(request.tensors, request.images, request.size, threads, request.wish));
   return {std::move(scores), 0, std::chrono::duration<float, std::micro>(Clock::now() - start).count()};
 }
 
@@ -63,7 +63,7 @@ bool Batcher::is_large(const BatchRequest& request) {
 // The mutex is held. Whoever finds nobody waiting leads.
 Batcher::Groups::iterator Batcher::join(Slot& slot) {
   const BatchRequest& request = slot.request;
-  const Key key{&request.model, request.size.height, request.size.width, request.engine};
+  const Key key{&request.model, request.size.height, request.size.width, request.wish};
   auto group = groups_.find(key);
   if (group == groups_.end()) {
     sweep();

@@ -27,7 +27,7 @@ struct BatchRequest {
   const float* tensors;
   std::size_t images;
   TensorSize size;
-  EngineChoice engine = EngineChoice::automatic;
+  Wish wish = {};
   const void* session = nullptr;  // who asks; one request of a session at a time
 };
 
@@ -81,7 +81,7 @@ class Batcher {
     bool led = false;         // whether one of those waiting asks for a turn
     std::vector<Sighting> sightings;
   };
-  using Key = std::tuple<Model*, int, int, EngineChoice>;
+  using Key = std::tuple<Model*, int, int, Wish>;
   using Groups = std::map<Key, Group>;
 
   static bool is_large(const BatchRequest& request);

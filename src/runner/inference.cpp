@@ -230,7 +230,7 @@ std::size_t tensor_bytes(const InferOutline& request) {
   return std::min(request.items * floats, kPortions * std::max(floats, kMaxPortionFloats)) * sizeof(float);
 }
 
-void Inference::run(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher) {
+void Inference::run(const Portion& portion, Model& model, Wish wish, Batcher& batcher) {
   reply_.decode_us += portion.decode_us;
   reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());
   if (portion.items.empty()) return;
@@ -239,25 +239,25 @@ void Inference::run(const Portion& portion, Model& model, EngineChoice engine, B
                                            .tensors = portion.tensors.data(),
                                            .images = portion.items.size(),
                                            .size = portion.size,
-                                           .engine = engine,
+                                           .wish = wish,
                                            .session = session_}));
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
     if (portion.items.size() == 1) {
       reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[0])));
     } else {
-      run_one_by_one(portion, model, engine, batcher);
+      run_one_by_one(portion, model, wish, batcher);
     }
   }
 }
 
 // A model may refuse one of the images: the others are none the worse for it.
-void Inference::run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher) {
+void Inference::run_one_by_one(const Portion& portion, Model& model, Wish wish, Batcher& batcher) {
   const std::size_t floats = floats_of(portion.size);
   for (std::size_t i = 0; i < portion.items.size(); ++i) {
     const float* tensor = portion.tensors.data() + i * floats;
     try {
-      const BatchRequest one{.model = model, .tensors = tensor, .images = 1, .size = portion.size, .engine = engine};
+      const BatchRequest one{.model = model, .tensors = tensor, .images = 1, .size = portion.size, .wish = wish};
       add_scores({&portion.items[i], 1}, batcher.run_alone(one));
     } catch (const Error& error) {
       if (error.fault() != Fault::bad_model) throw;

@@ -37,11 +37,11 @@ class Inference {
   Inference(std::size_t items, const void* session) : items_(items), session_(session) {}
 
   // Where a model refuses a portion, it is asked for each item, and those that it refuses fail. Throws what concerns all.
-  void run(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher);
+  void run(const Portion& portion, Model& model, Wish wish, Batcher& batcher);
   InferReply finish();
 
  private:
-  void run_one_by_one(const Portion& portion, Model& model, EngineChoice engine, Batcher& batcher);
+  void run_one_by_one(const Portion& portion, Model& model, Wish wish, Batcher& batcher);
   void add_scores(std::span<const std::uint32_t> items, const BatchAnswer& answer);
 
   const std::size_t items_;

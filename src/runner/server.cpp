@@ -124,7 +124,7 @@ StatisticsReply read_statistics(Shared& shared) {
 struct Work {
   std::optional<Message> request = {};
   ModelHash model = {};
-  EngineChoice engine = EngineChoice::automatic;
+  Wish wish = {};
   std::size_t items = 0;  // of the whole request
   Clock::time_point arrival = {};
   Portion portion = {};
@@ -225,7 +225,8 @@ class Connection {
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
       if (!open) return;
-      Work work{.model = request->model, .engine = request->engine, .items = request->items.size(), .arrival = arrival,
+      Work work{.model = request->model, .wish = {request->engine, request->bf16}, .items = request->items.size(),
+                .arrival = arrival,
                 .portion = std::move(portion), .last = last};
       if (last) work.share = std::move(share);
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
@@ -296,7 +297,7 @@ class Connection {
       return;
     }
     if (!inference_) inference_.emplace(work.items, this);
-    inference_->run(work.portion, *model, work.engine, shared_.batcher);
+    inference_->run(work.portion, *model, work.wish, shared_.batcher);
     if (!work.last) return;
     InferReply reply = inference_->finish();
     const std::chrono::duration<float, std::micro> taken = Clock::now() - work.arrival;

@@ -20,7 +20,8 @@ PlanStatistics describe(const ChoiceReport& choice, const PlanReport& plan) {
   PlanStatistics described;
   described.size = {static_cast<std::uint32_t>(choice.size.height), static_cast<std::uint32_t>(choice.size.width)};
   described.batch = static_cast<std::uint32_t>(choice.batch);
-  described.asked = choice.asked;
+  described.asked = choice.asked.engine;
+  described.bf16 = choice.asked.bf16;
   described.engine = plan.engine;
   described.plan = plan.plan;
   described.us = plan.us;

@@ -33,7 +33,7 @@ class HeldModel : public Model {
     bool operator==(const Call&) const = default;
   };
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int, EngineChoice) override {
+  Scores run(const float* batch, std::size_t images, TensorSize size, int, Wish) override {
     std::unique_lock lock(mutex_);
     calls_.push_back({batch, images, std::this_thread::get_id()});
     changed_.notify_all();

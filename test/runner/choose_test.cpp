@@ -132,6 +132,37 @@ TEST(Choices, AnEngineCanBeAskedFor) {
   EXPECT_EQ(refusal_of(ours, "theirs"), "not tried");
 }
 
+TEST(Choices, Bf16IsForThoseWhoAllowIt) {
+  Recipe rounds = made_up("rounds", {.factor = 1.004f}, EngineChoice::openvino);
+  Recipe rounds_too_much = made_up("rounds too much", {.factor = 1.2f}, EngineChoice::openvino);
+  rounds.bf16 = rounds_too_much.bf16 = true;
+  Choices choices(kPlain, {rounds, rounds_too_much, made_up("exact", {.delay = 1ms})});
+  EXPECT_EQ(settle(choices).chosen.plan, "exact");
+  EXPECT_EQ(settle(choices, 8, EngineChoice::openvino).chosen.plan, "plain") << "it was not allowed";
+
+  std::vector<float> batch(8 * 48, 1);
+  const Wish wish{EngineChoice::automatic, true};
+  for (int calls = 0; calls < 20; ++calls) choices.run(batch.data(), 8, kSize, 1, wish);
+  const ChoiceReport report = choices.describe().choices.at(0);
+  EXPECT_EQ(report.asked, wish);
+  EXPECT_EQ(report.chosen.plan, "rounds");
+  EXPECT_EQ(refusal_of(report, "rounds too much").find("its scores are off by "), 0u);
+  EXPECT_EQ(choices.describe().choices.size(), 3u) << "each wish has its own choice";
+  EXPECT_EQ(choices.run(batch.data(), 8, kSize, 1, EngineChoice::automatic).values[0], 1) << "who did not allow it is exact";
+  EXPECT_EQ(choices.run(batch.data(), 8, kSize, 1, wish).values[0], 1.004f);
+}
+
+TEST(Choices, WithoutRecipesThePlainPlanRunsAtOnce) {
+  int made = 0;
+  Choices choices(made_up("only", {}, EngineChoice::openvino, &made), {});
+  const ChoiceReport report = settle(choices, 8, EngineChoice::libtorch);
+  EXPECT_EQ(report.chosen.plan, "only");
+  EXPECT_EQ(report.chosen.engine, EngineChoice::openvino);
+  EXPECT_EQ(report.chosen.us, 0) << "there is nothing to compare with";
+  settle(choices, 8, EngineChoice::libtorch);
+  EXPECT_EQ(made, 1);
+}
+
 TEST(Choices, AnEngineThatCannotLeavesItToLibTorch) {
   Choices choices(kPlain, {impossible("an unknown operation"), made_up("ours", {})});
   ChoiceReport report = settle(choices, 8, EngineChoice::openvino);

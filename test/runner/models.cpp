@@ -13,11 +13,19 @@
 
 namespace imagecalc::test {
 
-Blob exported_model(const std::string& form) {
-  Blob bytes = read_file(std::string(IMAGECALC_TEST_MODELS) + "/" + form + ".pt");
-  if (bytes.empty()) throw std::runtime_error("no exported model " + form);
+namespace {
+
+Blob model_file(const std::string& name) {
+  Blob bytes = read_file(std::string(IMAGECALC_TEST_MODELS) + "/" + name);
+  if (bytes.empty()) throw std::runtime_error("no exported model " + name);
   return bytes;
 }
+
+}  // namespace
+
+Blob exported_model(const std::string& form) { return model_file(form + ".pt"); }
+
+Blob exported_onnx(const std::string& net) { return model_file(net + ".onnx"); }
 
 Blob scripted_model(const std::string& source) {
   torch::jit::Module module("test_module");

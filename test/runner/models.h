@@ -10,6 +10,9 @@ namespace imagecalc::test {
 // The small network of scripts/export_model.py for 4 classes: "script", "trace" or "frozen".
 Blob exported_model(const std::string& form);
 
+// The same as ONNX; or another network of those that CMakeLists.txt exports.
+Blob exported_onnx(const std::string& net = "small-cnn");
+
 // A module with one 3x4 parameter `weight` and the methods that the TorchScript source defines.
 Blob scripted_model(const std::string& source);
 

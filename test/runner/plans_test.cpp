@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <thread>
 
 #include "codec/encode.h"
@@ -68,13 +70,36 @@ struct Coded {
   std::vector<float> tensors;
 };
 
-struct Case {
-  const char* model;
-  const char* format;
-};
+// A model's plans beside the plain one.
+class Comparison {
+ public:
+  Comparison(const Blob& model, const char* format)
+      : coded_(format), module_(std::make_shared<FreezableModule>(load_module(model))) {}
 
-class EveryPlan : public testing::TestWithParam<Case> {
- protected:
+  void check_all() {
+    ASSERT_NE(score_difference(plain_, Scores{plain_.outputs, std::vector<float>(plain_.values.size())}), "")
+        << "scores that do not vary would show nothing";
+    check(openvino_recipe(module_, 2), 1);
+    check(openvino_recipe(module_, 2), 8);
+    for (const Recipe& recipe : torch_recipes(module_)) check(recipe, 8);
+    EXPECT_GE(right_, kHasOpenVino ? 6 : 4) << "no more than the two that optimise may be wrong";
+  }
+
+  // steady: the network does not amplify rounding.
+  void check_bf16(bool steady) {
+    auto plan = bf16_recipe(module_, 2).make(coded_.size, 8);
+    const Scores scores = plan->run(coded_.tensors.data(), kPictures, 1);
+    const std::string difference = score_difference(plain_, scores, kBf16Tolerance);
+    if (steady) EXPECT_EQ(difference, "");
+    if (!difference.empty()) {
+      EXPECT_NE(Trial(*plain_plan_, coded_.size, 4, 1).check(*plan, kBf16Tolerance), "")
+          << "a trial would not have seen that " << difference;
+    }
+    const Scores exact = openvino_recipe(module_, 2).make(coded_.size, 8)->run(coded_.tensors.data(), kPictures, 1);
+    EXPECT_NE(scores.values, exact.values) << "it did not compute in bfloat16";
+  }
+
+ private:
   void check(const Recipe& recipe, std::size_t batch) {
     SCOPED_TRACE(recipe.name + " in batches of " + std::to_string(batch));
     std::shared_ptr<Plan> plan;
@@ -98,21 +123,27 @@ class EveryPlan : public testing::TestWithParam<Case> {
     }
   }
 
-  const Coded coded_{GetParam().format};
-  const std::shared_ptr<FreezableModule> module_ =
-      std::make_shared<FreezableModule>(load_module(test::exported_model(GetParam().model)), 0);
+  const Coded coded_;
+  const std::shared_ptr<FreezableModule> module_;
   const std::shared_ptr<Plan> plain_plan_ = plain_recipe(module_).make(coded_.size, 1);
   const Scores plain_ = plain_plan_->run(coded_.tensors.data(), kPictures, 1);
   int right_ = 0;
 };
 
-TEST_P(EveryPlan, GivesThePlainScores) {
-  ASSERT_NE(score_difference(plain_, Scores{plain_.outputs, std::vector<float>(plain_.values.size())}), "")
-      << "scores that do not vary would show nothing";
-  check(openvino_recipe(module_, 2), 1);
-  check(openvino_recipe(module_, 2), 8);
-  for (const Recipe& recipe : torch_recipes(module_)) check(recipe, 8);
-  EXPECT_GE(right_, kHasOpenVino ? 6 : 4) << "no more than the two that optimise may be wrong";
+struct Case {
+  const char* model;
+  const char* format;
+};
+
+class EveryPlan : public testing::TestWithParam<Case> {};
+
+TEST_P(EveryPlan, GivesThePlainScores) { Comparison(test::exported_model(GetParam().model), GetParam().format).check_all(); }
+
+TEST_P(EveryPlan, InBf16IsNearPlain) {
+  if (!has_bf16()) GTEST_SKIP() << "no OpenVINO, or a CPU without bfloat16";
+  const std::string model = GetParam().model;
+  const bool steady = !model.starts_with("efficientnet") && !model.starts_with("shufflenet");  // with random weights
+  Comparison(test::exported_model(model), GetParam().format).check_bf16(steady);
 }
 
 constexpr char kSmall[] = "1x1/b32/k3/q50@256";   // 24x24
@@ -131,6 +162,64 @@ INSTANTIATE_TEST_SUITE_P(
       std::replace(name.begin(), name.end(), '-', '_');
       return name;
     });
+
+// The same for all the models of a folder that the environment names: scripts/torch2.sh makes some.
+TEST(MoreModels, EveryPlanGivesThePlainScores) {
+  const char* folder = std::getenv("IMAGECALC_MORE_MODELS");
+  if (!folder) GTEST_SKIP() << "IMAGECALC_MORE_MODELS names no folder";
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".pt") continue;
+    SCOPED_TRACE(entry.path().filename());
+    std::cout << entry.path().filename() << std::endl;
+    ++models;
+    for (const char* format : {kSmall, kLarge}) Comparison(test::read_file(entry.path()), format).check_all();
+  }
+  EXPECT_GT(models, 0);
+}
+
+// An ONNX model's scores are those of the TorchScript that it was exported beside.
+class OnnxModels : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(OnnxModels, GiveThePlainScoresOfTorchScript) {
+  if (!kHasOpenVino) GTEST_SKIP() << "built without OpenVINO";
+  const auto [net, script] = GetParam();
+  for (const char* format : {kSmall, kLarge}) {
+    SCOPED_TRACE(format);
+    const Coded coded(format);
+    auto module = std::make_shared<FreezableModule>(load_module(test::exported_model(script)));
+    const Scores plain = plain_recipe(module).make(coded.size, 1)->run(coded.tensors.data(), kPictures, 1);
+    auto model = make_engine(2)->load(test::exported_onnx(net));
+    for (EngineChoice asked : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
+      for (int threads : {1, 2}) {
+        const Scores scores = model->run(coded.tensors.data(), kPictures, coded.size, threads, asked);
+        EXPECT_EQ(score_difference(plain, scores), "");
+        EXPECT_EQ(scores.engine, EngineChoice::openvino) << "there is no other";
+      }
+    }
+    const std::size_t floats = coded.tensors.size() / kPictures;
+    for (std::size_t i = 0; i < kPictures; ++i) {
+      Scores one = model->run(coded.tensors.data() + i * floats, 1, coded.size, 1);
+      ASSERT_EQ(one.outputs, plain.outputs);
+      for (std::size_t k = 0; k < one.outputs; ++k) EXPECT_NEAR(one.values[k], plain.values[i * one.outputs + k], 0.01);
+    }
+    for (const ChoiceReport& choice : model->describe().choices) {
+      EXPECT_TRUE(choice.settled);
+      EXPECT_EQ(choice.chosen.engine, EngineChoice::openvino);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, OnnxModels,
+                         testing::Values(std::pair("small-cnn", "script"),
+                                         std::pair("mobilenet_v3_small", "mobilenet_v3_small-script"),
+                                         std::pair("resnet18", "resnet18-script"),
+                                         std::pair("shufflenet_v2_x1_0", "shufflenet_v2_x1_0-script")),
+                         [](const auto& tested) {
+                           std::string name = tested.param.first;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 // A model that an engine cannot take over.
 std::string refusal_of(const ModelDescription& description, EngineChoice engine) {

@@ -6,6 +6,7 @@
 
 #include "models.h"
 #include "pictures.h"
+#include "runner/engine/openvino_plan.h"
 #include "runner_process.h"
 
 namespace imagecalc {
@@ -124,8 +125,12 @@ TEST(Training, LearnsAndRepeatsItselfAndHandsDown) {
   Train untrained = train_for("1x1/b8/k3/q20@64", 0);
   EXPECT_LT(expect_reply<TrainReply>(runner.ask(untrained)).accuracy, first.accuracy);
   untrained.start_from = first.weights;
+  untrained.try_bf16 = true;
   auto handed_down = expect_reply<TrainReply>(runner.ask(untrained));
   EXPECT_EQ(handed_down.accuracy, first.accuracy) << "the weights carry what was learned";
+  EXPECT_FALSE(first.bf16_accuracy) << "it was not asked for";
+  EXPECT_EQ(handed_down.bf16_accuracy.has_value(), has_bf16());
+  if (handed_down.bf16_accuracy) EXPECT_NEAR(*handed_down.bf16_accuracy, first.accuracy, 0.05);
 }
 
 TEST(Training, ReadsRgbToo) {

@@ -31,7 +31,7 @@ ModelHash some_hash() {
 
 // One of every kind, filled, and the odd ones: empty lists, absent optionals.
 std::vector<Message> all_messages() {
-  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, EngineChoice::openvino, {}};
+  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, EngineChoice::openvino, true, {}};
   infer.items = {
       {InferItem::Kind::value, {1, 2, 3}}, {InferItem::Kind::picture, {}}, {InferItem::Kind::picture, Blob(300, 0xFF)}};
   TrainSetup setup{.model = Blob(50, 9),
@@ -49,7 +49,7 @@ std::vector<Message> all_messages() {
           Failure{Fault::wrong_format, 17, "the value is of another format", "Cast it."},
           Failure{},
           infer,
-          InferRequest{some_hash(), rgb_input(), {}, 0, {}, {}},
+          InferRequest{some_hash(), rgb_input(), {}, 0, {}, {}, {}},
           InferReply{2,
                      {0.5f, -1.0f, 3.25f, 1e30f},
                      12.5f,
@@ -59,16 +59,17 @@ std::vector<Message> all_messages() {
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
           InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}},
-          InspectReply{{{4, ""}, {0, "too small"}}, 123456, false},
+          InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true},
           setup,
           AddImages{{{Blob(20, 5), 3, true}, {Blob{}, 0, false}}},
           AddReply{879, 222, {{3, "not a JPEG file"}}},
           MeasureStorage{16, 3},
           StorageReply{std::vector<float>(6048, 1.5f), std::vector<float>(6048, 0.25f)},
-          Train{format_input(), 20, 7, std::nullopt},
-          Train{rgb_input(), 20, 7, Blob(100, 8)},
+          Train{format_input(), 20, 7, std::nullopt, true},
+          Train{rgb_input(), 20, 7, Blob(100, 8), false},
           Progress{3, 20, 0.75f},
-          TrainReply{0.91f, 0.3f, 12.0f, some_normalisation(), Blob(40, 2)},
+          TrainReply{0.91f, 0.3f, 12.0f, 0.9f, some_normalisation(), Blob(40, 2)},
+          TrainReply{0.91f, 0.3f, 12.0f, std::nullopt, {}, Blob(40, 2)},
           ReadStatistics{},
           ResetStatistics{},
           Leaving{},
@@ -84,7 +85,7 @@ std::vector<Message> all_messages() {
                           .served = {7, 90, 1, 12.5, 99, {1, 2, 3}},
                           .models = {{some_hash(), 4000, {}, {}},
                                      {{}, 1, {1, 2, 3, 4, 5, {6, 7, 8}},
-                                      {{{24, 32}, 8, EngineChoice::automatic, EngineChoice::openvino, "openvino", 119.0f, true,
+                                      {{{24, 32}, 8, EngineChoice::automatic, true, EngineChoice::openvino, "openvino", 119.0f, true,
                                         true, "too slow"}}}}}};
 }
 
@@ -125,6 +126,14 @@ TEST(Protocol, RoundTrip) {
   }
 }
 
+TEST(Protocol, EnginesHaveNames) {
+  for (EngineChoice engine : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
+    EXPECT_EQ(parse_engine(to_string(engine)), engine);
+  }
+  EXPECT_THROW(parse_engine("Auto"), Error);
+  EXPECT_THROW(parse_engine(""), Error);
+}
+
 TEST(Protocol, FieldsArrive) {
   auto messages = all_messages();
   auto back = [](const Message& message) { return decode_frame(encode_frame(message)); };
@@ -141,6 +150,8 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(infer.normalisation.mean, some_normalisation().mean);
   EXPECT_EQ(infer.normalisation.deviation, some_normalisation().deviation);
   EXPECT_EQ(infer.max_pixels, 123456789012);
+  EXPECT_EQ(infer.engine, EngineChoice::openvino);
+  EXPECT_TRUE(infer.bf16);
   ASSERT_EQ(infer.items.size(), 3u);
   EXPECT_EQ(infer.items[0].kind, InferItem::Kind::value);
   EXPECT_EQ(infer.items[0].bytes, (Blob{1, 2, 3}));
@@ -159,7 +170,9 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(setup.seed, ~0ull);
   EXPECT_EQ(setup.max_pixels, 1);
 
+  EXPECT_TRUE(std::get<InspectReply>(back(messages[11])).onnx);
   EXPECT_FALSE(std::get<Train>(back(messages[17])).start_from.has_value());
+  EXPECT_TRUE(std::get<Train>(back(messages[17])).try_bf16);
   EXPECT_EQ(std::get<Train>(back(messages[18])).start_from, Blob(100, 8));
   auto scored = std::get<InferReply>(back(messages[7]));
   EXPECT_EQ(scored.scores, (std::vector<float>{0.5f, -1.0f, 3.25f, 1e30f}));

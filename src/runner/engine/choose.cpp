@@ -22,26 +22,32 @@ std::size_t working_batch(std::size_t images) { return images < 2 ? 1 : images <
 
 }  // namespace
 
-Choice::Choice(TensorSize size, std::size_t batch, EngineChoice asked, const std::vector<Recipe>& recipes,
-               std::shared_ptr<Plan> plain)
-    : size_(size), batch_(batch), asked_(asked), plain_(std::move(plain)), best_(plain_) {
+Choice::Choice(TensorSize size, std::size_t batch, Wish asked, const Recipe& plain, const std::vector<Recipe>& recipes)
+    : size_(size), batch_(batch), asked_(asked), plain_recipe_(plain) {
   for (const Recipe& recipe : recipes) {
-    if (asked == EngineChoice::automatic || asked == recipe.engine) untried_.insert(untried_.begin(), &recipe);
+    const bool fits = asked.engine == EngineChoice::automatic || asked.engine == recipe.engine;
+    if (fits && (asked.bf16 || !recipe.bf16)) untried_.insert(untried_.begin(), &recipe);
   }
-  chosen_.plan = "plain";
+  chosen_ = {plain.engine, plain.name, 0, {}};
+  settled_ = untried_.empty();
 }
 
 Choice::~Choice() = default;
 
+Plan& Choice::plain() {
+  std::call_once(plain_made_, [&] { plain_ = plain_recipe_.make(size_, batch_); });
+  return *plain_;
+}
+
 Scores Choice::run(const float* batch, std::size_t images, int threads) {
   bool first = !called_.exchange(true);
   // A size that comes once is not worth it; but who asks for an engine gets it at once.
-  if (!settled_ && (!first || asked_ != EngineChoice::automatic)) {
+  if (!settled_ && (!first || asked_.engine != EngineChoice::automatic)) {
     if (std::unique_lock lock(trying_, std::try_to_lock); lock) try_plans(threads);
   }
   EngineChoice engine;
   std::shared_ptr<Plan> plan = best(engine);
-  if (plan == plain_) return plain_->run(batch, images, threads);
+  if (!plan) return plain().run(batch, images, threads);
   std::string failure;
   try {
     Scores scores = plan->run(batch, images, threads);
@@ -52,7 +58,7 @@ Scores Choice::run(const float* batch, std::size_t images, int threads) {
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  Scores scores = plain_->run(batch, images, threads);  // where this throws it was the images, not the plan
+  Scores scores = plain().run(batch, images, threads);  // where this throws it was the images, not the plan
   settle_for_plain("it failed: " + failure);
   return scores;
 }
@@ -76,12 +82,12 @@ void Choice::try_plans(int threads) {
 bool Choice::begin_trial(int threads) {
   begun_ = true;
   try {
-    auto trial = std::make_unique<Trial>(*plain_, size_, batch_, threads);
+    auto trial = std::make_unique<Trial>(plain(), size_, batch_, threads);
     if (!trial->can_compare()) {
       settle_for_plain("the model's scores hardly vary, so that a wrong plan could not be told");
       return false;
     }
-    float us = trial->time(*plain_, kForever);
+    float us = trial->time(plain(), kForever);
     trial_ = std::move(trial);
     std::lock_guard lock(mutex_);
     chosen_.us = us;
@@ -98,7 +104,7 @@ void Choice::try_plan(const Recipe& recipe) {
   std::shared_ptr<Plan> plan;
   try {
     plan = recipe.make(size_, batch_);
-    report.refusal = trial_->check(*plan);
+    report.refusal = trial_->check(*plan, recipe.bf16 ? kBf16Tolerance : kScoreTolerance);
     if (report.refusal.empty()) report.us = trial_->time(*plan, best_us());
   } catch (const std::exception& error) {
     report.refusal = error.what();
@@ -113,7 +119,7 @@ void Choice::try_plan(const Recipe& recipe) {
 // The mutex is held. An engine that was asked for is better than a faster one.
 bool Choice::is_better(const PlanReport& report) const {
   if (!report.refusal.empty()) return false;
-  return report.us < chosen_.us || (asked_ == report.engine && chosen_.engine != asked_);
+  return report.us < chosen_.us || (asked_.engine == report.engine && chosen_.engine != asked_.engine);
 }
 
 void Choice::settle_for_plain(const std::string& why) {
@@ -121,8 +127,8 @@ void Choice::settle_for_plain(const std::string& why) {
   for (PlanReport& plan : plans_) {
     if (plan.engine == chosen_.engine && plan.plan == chosen_.plan) plan.refusal = why;
   }
-  best_ = plain_;
-  chosen_ = {EngineChoice::libtorch, "plain", 0, why};
+  best_ = nullptr;
+  chosen_ = {plain_recipe_.engine, plain_recipe_.name, 0, why};
   settled_ = true;
 }
 
@@ -147,12 +153,12 @@ ChoiceReport Choice::report() const {
   return {size_, batch_, asked_, settled_, chosen_, plans_};
 }
 
-Scores Choices::run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) {
+Scores Choices::run(const float* batch, std::size_t images, TensorSize size, int threads, Wish asked) {
   if (auto choice = find(images, size, asked)) return choice->run(batch, images, threads);
   return plain_.make(size, images)->run(batch, images, threads);
 }
 
-std::shared_ptr<Choice> Choices::find(std::size_t images, TensorSize size, EngineChoice asked) {
+std::shared_ptr<Choice> Choices::find(std::size_t images, TensorSize size, Wish asked) {
   std::lock_guard lock(mutex_);
   const std::size_t batch = working_batch(images);
   auto found = std::find_if(entries_.begin(), entries_.end(),
@@ -161,7 +167,7 @@ std::shared_ptr<Choice> Choices::find(std::size_t images, TensorSize size, Engin
     entries_.splice(entries_.begin(), entries_, found);
   } else {
     if (entries_.size() >= kMaxChoices && !make_room()) return nullptr;
-    entries_.push_front({std::make_shared<Choice>(size, batch, asked, recipes_, plain_.make(size, batch)), {}});
+    entries_.push_front({std::make_shared<Choice>(size, batch, asked, plain_, recipes_), {}});
   }
   entries_.front().last_use = Clock::now();
   return entries_.front().choice;

@@ -14,19 +14,18 @@ namespace imagecalc {
 
 class Trial;
 
-// For one tensor size, batches of about one size and one wish for an engine: begins with the plain plan, tries the others,
+// For one tensor size, batches of about one size and one wish: begins with the plain plan, tries the others,
 // and keeps the fastest that is right.
 class Choice {
  public:
-  // The recipes outlive it. Those of engines that were not asked for are left out.
-  Choice(TensorSize size, std::size_t batch, EngineChoice asked, const std::vector<Recipe>& recipes,
-         std::shared_ptr<Plan> plain);
+  // The recipes outlive it. Those that were not asked for are left out. The plain plan is made by the first run.
+  Choice(TensorSize size, std::size_t batch, Wish asked, const Recipe& plain, const std::vector<Recipe>& recipes);
   ~Choice();
 
   // Runs the best plan known, and from the second call on looks for a better one first, unless another thread is at that.
   Scores run(const float* batch, std::size_t images, int threads);
 
-  bool matches(TensorSize size, std::size_t batch, EngineChoice asked) const {
+  bool matches(TensorSize size, std::size_t batch, Wish asked) const {
     return size == size_ && batch == batch_ && asked == asked_;
   }
   // Whether it has more than the plain plan, which costs memory.
@@ -35,6 +34,7 @@ class Choice {
   std::shared_ptr<Plan> best() const;
 
  private:
+  Plan& plain();
   void try_plans(int threads);
   bool begin_trial(int threads);
   void try_plan(const Recipe& recipe);
@@ -45,8 +45,10 @@ class Choice {
 
   const TensorSize size_;
   const std::size_t batch_;
-  const EngineChoice asked_;
-  const std::shared_ptr<Plan> plain_;
+  const Wish asked_;
+  const Recipe& plain_recipe_;
+  std::once_flag plain_made_;
+  std::shared_ptr<Plan> plain_;
 
   std::mutex trying_;  // held by the thread that tries plans; of the next two
   std::unique_ptr<Trial> trial_;
@@ -55,7 +57,7 @@ class Choice {
   std::atomic<bool> called_ = false, begun_ = false, settled_ = false;
 
   mutable std::mutex mutex_;  // of what follows
-  std::shared_ptr<Plan> best_;
+  std::shared_ptr<Plan> best_;  // none: the plain one
   PlanReport chosen_;
   std::vector<PlanReport> plans_;
 };
@@ -66,7 +68,7 @@ class Choices {
  public:
   Choices(Recipe plain, std::vector<Recipe> recipes) : plain_(std::move(plain)), recipes_(std::move(recipes)) {}
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked);
+  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, Wish asked);
   ModelDescription describe() const;
   // Of the plans that are in use.
   std::size_t memory() const;
@@ -78,7 +80,7 @@ class Choices {
     Clock::time_point last_use;
   };
 
-  std::shared_ptr<Choice> find(std::size_t images, TensorSize size, EngineChoice asked);
+  std::shared_ptr<Choice> find(std::size_t images, TensorSize size, Wish asked);
   bool make_room();
 
   const Recipe plain_;

@@ -12,6 +12,16 @@
 
 namespace imagecalc {
 
+// What a request wishes of the plan that computes its scores.
+struct Wish {
+  Wish(EngineChoice wanted = EngineChoice::automatic, bool may_round = false) : engine(wanted), bf16(may_round) {}
+
+  EngineChoice engine;
+  bool bf16;  // whether it may compute in bfloat16
+
+  friend auto operator<=>(const Wish&, const Wish&) = default;
+};
+
 struct Scores {
   std::uint32_t outputs = 0;  // a row's length
   std::vector<float> values;  // [images][outputs]
@@ -30,7 +40,7 @@ struct PlanReport {
 struct ChoiceReport {
   TensorSize size{0, 0};
   std::size_t batch = 0;
-  EngineChoice asked = EngineChoice::automatic;
+  Wish asked;
   bool settled = false;           // every plan has been tried
   PlanReport chosen;              // so far
   std::vector<PlanReport> plans;  // those tried
@@ -49,7 +59,7 @@ class Model {
   // a row of scores an image. threads: how many it may use. The first calls of a size also look for the best way to run it:
   // one call at a time, a second or so in all, while others go on with what is known.
   virtual Scores run(const float* batch, std::size_t images, TensorSize size, int threads,
-                     EngineChoice engine = EngineChoice::automatic) = 0;
+                     Wish wish = {}) = 0;
 
   virtual ModelDescription describe() const = 0;
 

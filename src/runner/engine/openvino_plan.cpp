@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "runner/engine/openvino_decoder.h"
+#include "runner/engine/openvino_onnx.h"
 
 namespace imagecalc {
 
@@ -37,9 +38,9 @@ std::string openvino_message(std::string_view what) {
 
 // So many streams run at once, each with its share of the threads; they share the weights. One alone runs in the caller's
 // thread.
-ov::AnyMap settings(int threads) {
+ov::AnyMap settings(int threads, ov::element::Type precision) {
   const int streams = std::min(threads, kMaxStreams);
-  return {ov::hint::inference_precision(ov::element::f32), ov::num_streams(streams > 1 ? streams : 0),
+  return {ov::hint::inference_precision(precision), ov::num_streams(streams > 1 ? streams : 0),
           ov::inference_num_threads(threads), ov::hint::enable_cpu_pinning(false)};
 }
 
@@ -84,7 +85,7 @@ class OpenVinoPlan : public Plan {
   Scores run(const float* batch, std::size_t images, int threads) override {
     const auto lanes_wanted = std::min(images, static_cast<std::size_t>(threads));
     const std::size_t share = (images + lanes_wanted - 1) / lanes_wanted;
-    Scores scores{static_cast<std::uint32_t>(outputs_), std::vector<float>(images * outputs_)};
+    Scores scores{static_cast<std::uint32_t>(outputs_), std::vector<float>(images * outputs_), EngineChoice::openvino};
     Lanes lanes(lanes_wanted);
     for (std::size_t first = 0, turn = 0; first < images; ++turn) {
       Lanes::Place& place = lanes.all[turn % lanes_wanted];
@@ -190,16 +191,41 @@ class OpenVinoPlan : public Plan {
   const std::size_t outputs_;
 };
 
-std::shared_ptr<Plan> make_plan(std::shared_ptr<FreezableModule> module, TensorSize size, std::size_t batch, int threads) {
-  auto compile = [=](std::size_t piece) {
-    try {
-      auto model = to_openvino(module->frozen(), {static_cast<std::int64_t>(piece), 3, size.height, size.width});
-      return core().compile_model(model, "CPU", settings(threads));
-    } catch (const std::exception& error) {
-      throw Error(Fault::bad_model, openvino_message(error.what()));
-    }
+// A model for so many images of one size.
+using ModelFor = std::function<std::shared_ptr<ov::Model>(std::size_t images, TensorSize size)>;
+
+// Runs code that calls OpenVINO. context: what an error begins with.
+template <typename Function>
+auto guard_openvino(const char* context, Function&& function) {
+  try {
+    return function();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(Fault::bad_model, context + openvino_message(error.what()),
+                "What OpenVINO cannot run, LibTorch may: give the model as TorchScript.");
+  }
+}
+
+Recipe recipe_of(ModelFor model_for, std::size_t weight_bytes, int threads, ov::element::Type precision = ov::element::f32) {
+  auto make = [=](TensorSize size, std::size_t batch) -> std::shared_ptr<Plan> {
+    auto compile = [=](std::size_t piece) {
+      return guard_openvino("", [&] { return core().compile_model(model_for(piece, size), "CPU", settings(threads, precision)); });
+    };
+    return std::make_shared<OpenVinoPlan>(compile, size, next_piece(batch, batch), weight_bytes);
   };
-  return std::make_shared<OpenVinoPlan>(compile, size, batch, module->weight_bytes());
+  auto made = std::make_shared<SharedPlans<TensorSize>>();
+  const bool bf16 = precision == ov::element::bf16;
+  return {EngineChoice::openvino, bf16 ? "openvino, bf16" : "openvino",
+          [=](TensorSize size, std::size_t batch) { return made->get(size, [&] { return make(size, batch); }); }, bf16};
+}
+
+ModelFor models_of(std::shared_ptr<FreezableModule> module) {
+  return [=](std::size_t images, TensorSize size) {
+    return to_openvino(module->frozen(), {static_cast<std::int64_t>(images), 3, size.height, size.width});
+  };
 }
 
 }  // namespace
@@ -207,10 +233,23 @@ std::shared_ptr<Plan> make_plan(std::shared_ptr<FreezableModule> module, TensorS
 const bool kHasOpenVino = true;
 
 Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads) {
-  auto made = std::make_shared<SharedPlans<TensorSize>>();
-  return {EngineChoice::openvino, "openvino", [=](TensorSize size, std::size_t batch) {
-            return made->get(size, [&] { return make_plan(module, size, next_piece(batch, batch), threads); });
-          }};
+  return recipe_of(models_of(module), module->weight_bytes(), threads);
+}
+
+bool has_bf16() {
+  const auto capabilities = core().get_property("CPU", ov::device::capabilities);
+  return std::find(capabilities.begin(), capabilities.end(), ov::device::capability::BF16) != capabilities.end();
+}
+
+Recipe bf16_recipe(std::shared_ptr<FreezableModule> module, int threads) {
+  return recipe_of(models_of(module), module->weight_bytes(), threads, ov::element::bf16);
+}
+
+Recipe onnx_recipe(std::span<const std::uint8_t> bytes, int threads) {
+  check_model_size(bytes);
+  std::shared_ptr<const ov::Model> model = guard_openvino("the ONNX model could not be loaded: ", [&] { return read_onnx(bytes); });
+  auto model_for = [=](std::size_t images, TensorSize size) { return reshaped(*model, images, size); };
+  return recipe_of(model_for, bytes.size(), threads);
 }
 
 }  // namespace imagecalc

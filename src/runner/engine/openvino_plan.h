@@ -1,8 +1,9 @@
-// OpenVINO's way to run a module, where it was built in.
+// OpenVINO's ways to run a model, where it was built in.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "runner/engine/torch_plans.h"
 
@@ -12,5 +13,15 @@ extern const bool kHasOpenVino;  // whether it was built in
 
 // threads: how many all calls together may use. Loads what OpenVINO needs, once for the process.
 Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads);
+
+// Whether models can be run in bfloat16: where OpenVINO has that, and this machine's CPU.
+bool has_bf16();
+
+// The same, with bfloat16 wherever OpenVINO expects it to be faster.
+Recipe bf16_recipe(std::shared_ptr<FreezableModule> module, int threads);
+
+// The one way to run an ONNX model (is_onnx). Throws Error(bad_model) where it does not turn pictures into scores, or where
+// OpenVINO was not built in.
+Recipe onnx_recipe(std::span<const std::uint8_t> bytes, int threads);
 
 }  // namespace imagecalc

@@ -29,6 +29,7 @@ struct Recipe {
   std::string name;
   // For batches of about that many images. Throws an exception that says why where it cannot.
   std::function<std::shared_ptr<Plan>(TensorSize size, std::size_t batch)> make;
+  bool bf16 = false;  // it computes in bfloat16: for those only who allow that
 };
 
 // The plans of a recipe that are in use, so that no two choices make the same one.

@@ -2,6 +2,7 @@
 
 #include "runner/engine/choose.h"
 #include "runner/engine/engine.h"
+#include "runner/engine/onnx_file.h"
 #include "runner/engine/openvino_plan.h"
 #include "runner/engine/torch_plans.h"
 
@@ -11,28 +12,32 @@ namespace {
 
 constexpr std::int64_t kMaxEdge = 65536;
 constexpr std::int64_t kMaxArea = std::int64_t{8192} * 8192;
+constexpr std::int64_t kInspectedImages = 3;
 
 // Its plans: the plain one, then those that are likely to be fast.
 Choices choices_of(const std::shared_ptr<FreezableModule>& module, int threads) {
   std::vector<Recipe> recipes{openvino_recipe(module, threads)};
+  if (has_bf16()) recipes.push_back(bf16_recipe(module, threads));
   for (Recipe& recipe : torch_recipes(module)) recipes.push_back(std::move(recipe));
   return Choices(plain_recipe(module), std::move(recipes));
 }
 
-class TorchModel : public Model {
+class PlannedModel : public Model {
  public:
-  TorchModel(std::span<const std::uint8_t> bytes, int threads)
-      : module_(std::make_shared<FreezableModule>(load_module(bytes), bytes.size())),
-        choices_(choices_of(module_, threads)) {}
+  PlannedModel(std::span<const std::uint8_t> bytes, int threads)
+      : module_(is_onnx(bytes) ? nullptr : std::make_shared<FreezableModule>(load_module(bytes), bytes.size())),
+        file_bytes_(bytes.size()),
+        choices_(module_ ? choices_of(module_, threads) : Choices(onnx_recipe(bytes, threads), {})) {}
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, EngineChoice asked) override {
+  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, Wish asked) override {
     return choices_.run(batch, images, size, threads, asked);
   }
   ModelDescription describe() const override { return choices_.describe(); }
-  std::size_t memory() const override { return module_->memory() + choices_.memory(); }
+  std::size_t memory() const override { return (module_ ? module_->memory() : file_bytes_) + choices_.memory(); }
 
  private:
-  const std::shared_ptr<FreezableModule> module_;
+  const std::shared_ptr<FreezableModule> module_;  // null for ONNX
+  const std::size_t file_bytes_;
   Choices choices_;
 };
 
@@ -42,14 +47,15 @@ at::Tensor random_batch(TensorShape shape) {
     throw Error(Fault::limit_exceeded,
                 "a tensor of " + std::to_string(shape.height) + "x" + std::to_string(shape.width) + " is out of range");
   }
-  std::int64_t sizes[] = {2, 3, shape.height, shape.width};
+  std::int64_t sizes[] = {kInspectedImages, 3, shape.height, shape.width};
   return at::randn(sizes, at::kFloat);
 }
 
-InspectReply::Shape try_shape(torch::jit::Module& module, TensorShape shape) {
+// outputs_of: of the model for that batch.
+template <typename Outputs>
+InspectReply::Shape try_shape(TensorShape shape, Outputs&& outputs_of) {
   try {
-    c10::InferenceMode no_gradients;
-    return {static_cast<std::uint32_t>(forward(module, random_batch(shape)).size(1)), {}};
+    return {outputs_of(random_batch(shape)), {}};
   } catch (const Error& error) {
     return {0, error.what()};
   }
@@ -90,20 +96,11 @@ class TorchEngine : public Engine {
   }
 
   std::shared_ptr<Model> load(std::span<const std::uint8_t> bytes) override {
-    return std::make_shared<TorchModel>(bytes, threads_);
+    return std::make_shared<PlannedModel>(bytes, threads_);
   }
 
   InspectReply inspect(const InspectModel& request) override {
-    torch::jit::Module module = load_module(request.bytes);
-    InspectReply reply;
-    reply.parameters = trainable_parameters(module);
-    const TensorShape* accepted = nullptr;
-    for (const TensorShape& shape : request.shapes) {
-      reply.shapes.push_back(try_shape(module, shape));
-      if (!accepted && reply.shapes.back().outputs > 0) accepted = &shape;
-    }
-    if (accepted) reply.learns_statistics = statistics_move(module, *accepted);
-    return reply;
+    return is_onnx(request.bytes) ? inspect_onnx(request) : inspect_module(request);
   }
 
   std::vector<EngineChoice> libraries() const override {
@@ -113,6 +110,35 @@ class TorchEngine : public Engine {
   }
 
  private:
+  InspectReply inspect_module(const InspectModel& request) const {
+    torch::jit::Module module = load_module(request.bytes);
+    InspectReply reply;
+    reply.parameters = trainable_parameters(module);
+    auto outputs_of = [&](const at::Tensor& batch) {
+      c10::InferenceMode no_gradients;
+      return static_cast<std::uint32_t>(forward(module, batch).size(1));
+    };
+    const TensorShape* accepted = nullptr;
+    for (const TensorShape& shape : request.shapes) {
+      reply.shapes.push_back(try_shape(shape, outputs_of));
+      if (!accepted && reply.shapes.back().outputs > 0) accepted = &shape;
+    }
+    if (accepted) reply.learns_statistics = statistics_move(module, *accepted);
+    return reply;
+  }
+
+  InspectReply inspect_onnx(const InspectModel& request) const {
+    Recipe recipe = onnx_recipe(request.bytes, threads_);
+    InspectReply reply;
+    reply.onnx = true;
+    auto outputs_of = [&](const at::Tensor& batch) {
+      const TensorSize size{static_cast<int>(batch.size(2)), static_cast<int>(batch.size(3))};
+      return recipe.make(size, kInspectedImages)->run(batch.data_ptr<float>(), kInspectedImages, threads_).outputs;
+    };
+    for (const TensorShape& shape : request.shapes) reply.shapes.push_back(try_shape(shape, outputs_of));
+    return reply;
+  }
+
   const int threads_;
 };
 

@@ -75,7 +75,8 @@ void rethrow_as_bad_model(const char* context) {
     if (what.find("can't allocate memory") != what.npos) throw std::bad_alloc();
     throw Error(
         Fault::bad_model, std::string(context) + ": " + torch_message(what),
-        "Check that the file is TorchScript, made with torch.jit.script or torch.jit.trace, and that it runs in PyTorch.");
+        "Check that the file is TorchScript, made with torch.jit.script or torch.jit.trace, and that it runs in PyTorch; or "
+        "a whole ONNX file.");
   };
   try {
     throw;
@@ -93,12 +94,14 @@ void rethrow_as_bad_model(const char* context) {
   __builtin_unreachable();
 }
 
+void check_model_size(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() <= kMaxModelBytes) return;
+  throw Error(Fault::limit_exceeded, "a model is at most 400 MB, and this one has " + std::to_string(bytes.size()) + " bytes",
+              "Use a smaller model.");
+}
+
 torch::jit::Module load_module(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() > kMaxModelBytes) {
-    throw Error(Fault::limit_exceeded,
-                "a model is at most 400 MB, and this one has " + std::to_string(bytes.size()) + " bytes",
-                "Use a smaller model.");
-  }
+  check_model_size(bytes);
   return guard_torch("the model could not be loaded", [&] {
     torch::jit::Module module = torch::jit::load(std::make_shared<MemoryReader>(bytes), c10::Device(c10::kCPU));
     module.eval();

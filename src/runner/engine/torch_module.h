@@ -27,6 +27,9 @@ auto guard_torch(const char* context, Function&& function) {
   }
 }
 
+// Throws Error(limit_exceeded) where a model's file is larger than kMaxModelBytes.
+void check_model_size(std::span<const std::uint8_t> bytes);
+
 // In evaluation mode.
 torch::jit::Module load_module(std::span<const std::uint8_t> bytes);
 

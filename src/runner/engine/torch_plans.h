@@ -16,8 +16,8 @@ namespace imagecalc {
 // constants, batch norm folded into the convolutions.
 class FreezableModule {
  public:
-  // weight_bytes: of its file, which holds little else.
-  FreezableModule(torch::jit::Module module, std::size_t weight_bytes)
+  // weight_bytes: of its file, which holds little else; for memory().
+  explicit FreezableModule(torch::jit::Module module, std::size_t weight_bytes = 0)
       : module_(std::move(module)), weight_bytes_(weight_bytes) {}
 
   const torch::jit::Module& plain() const { return module_; }

@@ -60,7 +60,7 @@ Scores first_rows(const Scores& scores, std::size_t rows) {
 
 }  // namespace
 
-std::string score_difference(const Scores& plain, const Scores& other) {
+std::string score_difference(const Scores& plain, const Scores& other, float tolerance) {
   if (other.outputs != plain.outputs || other.values.size() != plain.values.size()) {
     return "it gives " + std::to_string(other.outputs) + " scores an image instead of " + std::to_string(plain.outputs);
   }
@@ -70,7 +70,7 @@ std::string score_difference(const Scores& plain, const Scores& other) {
     worst = std::max(worst, std::fabs(other.values[i] - plain.values[i]));
   }
   float range = spread(plain);
-  if (worst <= kScoreTolerance * range) return {};
+  if (worst <= tolerance * range) return {};
   return "its scores are off by " + percent(worst / range) + " of the range of plain LibTorch's";
 }
 
@@ -122,10 +122,10 @@ Scores Trial::run(Plan& plan, std::size_t images) const {
   return all;
 }
 
-std::string Trial::check(Plan& plan) const {
-  std::string difference = score_difference(plain_, run(plan, images_.size() / image_floats_));
+std::string Trial::check(Plan& plan, float tolerance) const {
+  std::string difference = score_difference(plain_, run(plan, images_.size() / image_floats_), tolerance);
   if (!difference.empty() || batch_ == 1) return difference;
-  return score_difference(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1));  // nor may the batch size matter
+  return score_difference(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), tolerance);  // nor may its size matter
 }
 
 float Trial::time(Plan& plan, float best_us) const {

@@ -10,6 +10,7 @@
 #include <ATen/Parallel.h>
 #include <torch/optim/sgd.h>
 
+#include "runner/engine/openvino_plan.h"
 #include "runner/engine/torch_module.h"
 #include "runner/train/parallel.h"
 #include "runner/train/tensors.h"
@@ -188,23 +189,50 @@ class Training {
     return scores;
   }
 
+  // The trained model in bfloat16, where it is wanted and this machine can. A model that OpenVINO cannot run has none.
+  std::shared_ptr<Plan> bf16_plan() const {
+    if (!request_.try_bf16 || !has_bf16()) return nullptr;
+    try {
+      const Recipe recipe = bf16_recipe(std::make_shared<FreezableModule>(module_), static_cast<int>(setup_.threads));
+      return recipe.make(tensor_size(request_.input), batch_size_);
+    } catch (const Error&) {
+      return nullptr;
+    }
+  }
+
+  // How many of a batch a plan gets right.
+  std::int64_t correct_of(Plan& plan, Batch& batch) const {
+    Scores scores = plan.run(batch.samples.data(), batch.labels.size(), static_cast<int>(setup_.threads));
+    std::int64_t shape[] = {static_cast<std::int64_t>(batch.labels.size()), scores.outputs};
+    return correct_of(at::from_blob(scores.values.data(), shape, at::kFloat), batch);
+  }
+  static std::int64_t correct_of(const at::Tensor& scores, Batch& batch) {
+    return scores.argmax(1).eq(label_tensor(batch)).sum().item<std::int64_t>();
+  }
+
   void evaluate(TrainReply& reply) {
     at::NoGradGuard no_gradients;
     module_.eval();
     const std::vector<Sample>& samples = data_.validation();
     std::vector<std::size_t> order(samples.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
+    const std::shared_ptr<Plan> bf16 = bf16_plan();
     double loss = 0;
-    std::int64_t correct = 0;
+    std::int64_t correct = 0, bf16_correct = 0;
     for (std::size_t i = 0; i < order.size(); i += setup_.batch_size) {
       interrupt_.check();
       std::size_t count = std::min<std::size_t>(setup_.batch_size, order.size() - i);
       Batch batch = loader_.plain(samples, std::span(order).subspan(i, count));
-      at::Tensor scores = scores_of(batch), labels = label_tensor(batch);
-      correct += scores.argmax(1).eq(labels).sum().item<std::int64_t>();
-      loss += at::cross_entropy_loss(scores, labels).item<double>() * static_cast<double>(count);
+      at::Tensor scores = scores_of(batch);
+      correct += correct_of(scores, batch);
+      if (bf16) bf16_correct += correct_of(*bf16, batch);
+      loss += at::cross_entropy_loss(scores, label_tensor(batch)).item<double>() * static_cast<double>(count);
     }
-    reply.accuracy = static_cast<float>(static_cast<double>(correct) / static_cast<double>(samples.size()));
+    const auto part = [&](std::int64_t pictures) {
+      return static_cast<float>(static_cast<double>(pictures) / static_cast<double>(samples.size()));
+    };
+    reply.accuracy = part(correct);
+    if (bf16) reply.bf16_accuracy = part(bf16_correct);
     reply.loss = static_cast<float>(loss / static_cast<double>(samples.size()));
   }
 
