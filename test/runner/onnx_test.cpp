@@ -74,6 +74,13 @@ Blob tiny_onnx(const Ports& given = {}) {
   return {bytes.begin(), bytes.end()};
 }
 
+// Without weights: as many scores as there are channels.
+Blob pooling(const Ports& given) {
+  const std::string bytes = model_of(field(1, node("GlobalAveragePool", {"image"}, "pooled")) +
+                                     field(1, node("Flatten", {"pooled"}, "scores")) + ports(given));
+  return {bytes.begin(), bytes.end()};
+}
+
 Engine& engine() {
   static const std::unique_ptr<Engine> engine = make_engine();
   return *engine;
@@ -157,9 +164,12 @@ TEST(OnnxModel, WithoutOpenVinoSaysWhatIsMissing) {
 TEST(OnnxModel, ThoseThatDoNotClassifyPicturesAreRefused) {
   if (!kHasOpenVino) GTEST_SKIP() << "built without OpenVINO";
   EXPECT_EQ(refusal_of(tiny_onnx()), "none");
-  EXPECT_EQ(refusal_of(tiny_onnx({.type = kDouble})), "the ONNX model reads f64 instead of f32");
+  const std::string mismatch = refusal_of(tiny_onnx({.input = {-1, 224, 8, 8}}));
+  EXPECT_EQ(mismatch.find("the ONNX model could not be loaded: "), 0u);
+  EXPECT_EQ(mismatch.find("src/"), std::string::npos) << mismatch;
+  EXPECT_EQ(refusal_of(pooling({.type = kDouble})), "the ONNX model reads f64 instead of f32");
   EXPECT_EQ(refusal_of(tiny_onnx({.input = {-1, -1, -1, 3}})), "none") << "for all one knows";
-  EXPECT_EQ(refusal_of(tiny_onnx({.input = {-1, 224, 224, 3}})), "the ONNX model reads tensors [?,224,224,3]");
+  EXPECT_EQ(refusal_of(pooling({.input = {-1, 224, 224, 3}})), "the ONNX model reads tensors [?,224,224,3]");
   EXPECT_EQ(refusal_of(tiny_onnx({.input = {-1, 3, -1}})), "the ONNX model reads tensors [?,3,?]");
   EXPECT_EQ(refusal_of(tiny_onnx({.second_output = true})), "the ONNX model has 2 outputs");
   EXPECT_EQ(refusal_of([] {

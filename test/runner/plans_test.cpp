@@ -85,16 +85,9 @@ class Comparison {
     EXPECT_GE(right_, kHasOpenVino ? 6 : 4) << "no more than the two that optimise may be wrong";
   }
 
-  // steady: the network does not amplify rounding.
-  void check_bf16(bool steady) {
-    auto plan = bf16_recipe(module_, 2).make(coded_.size, 8);
-    const Scores scores = plan->run(coded_.tensors.data(), kPictures, 1);
-    const std::string difference = score_difference(plain_, scores, kBf16Tolerance);
-    if (steady) EXPECT_EQ(difference, "");
-    if (!difference.empty()) {
-      EXPECT_NE(Trial(*plain_plan_, coded_.size, 4, 1).check(*plan, kBf16Tolerance), "")
-          << "a trial would not have seen that " << difference;
-    }
+  void check_bf16() {
+    const Scores scores = bf16_recipe(module_, 2).make(coded_.size, 8)->run(coded_.tensors.data(), kPictures, 1);
+    EXPECT_EQ(score_difference(plain_, scores, kBf16Tolerance), "");
     const Scores exact = openvino_recipe(module_, 2).make(coded_.size, 8)->run(coded_.tensors.data(), kPictures, 1);
     EXPECT_NE(scores.values, exact.values) << "it did not compute in bfloat16";
   }
@@ -142,8 +135,8 @@ TEST_P(EveryPlan, GivesThePlainScores) { Comparison(test::exported_model(GetPara
 TEST_P(EveryPlan, InBf16IsNearPlain) {
   if (!has_bf16()) GTEST_SKIP() << "no OpenVINO, or a CPU without bfloat16";
   const std::string model = GetParam().model;
-  const bool steady = !model.starts_with("efficientnet") && !model.starts_with("shufflenet");  // with random weights
-  Comparison(test::exported_model(model), GetParam().format).check_bf16(steady);
+  if (model.starts_with("efficientnet") || model.starts_with("shufflenet")) GTEST_SKIP() << "untrained, it amplifies rounding";
+  Comparison(test::exported_model(model), GetParam().format).check_bf16();
 }
 
 constexpr char kSmall[] = "1x1/b32/k3/q50@256";   // 24x24

@@ -29,10 +29,19 @@ ov::Core& core() {
   return core;
 }
 
+// Whether a line only says where in OpenVINO's sources, or for which node.
+bool is_place(std::string_view line) {
+  return line.starts_with("Check '") || line.starts_with("Exception from ") || line.starts_with("While validating ") ||
+         line.starts_with("\n");
+}
+
 // The line of an OpenVINO error that says what was wrong: mostly that it does not know an operation.
 std::string openvino_message(std::string_view what) {
   auto reason = what.find("No conversion rule found for operations: ");
   if (reason != what.npos) what.remove_prefix(reason);
+  for (auto line = what.find('\n'); line != what.npos && is_place(what) && line + 1 < what.size(); line = what.find('\n')) {
+    what.remove_prefix(line + 1);
+  }
   return torch_message(what);
 }
 
