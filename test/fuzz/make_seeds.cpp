@@ -83,7 +83,8 @@ void add_messages(const Folder& folder) {
       TrainReply{0.91f, 0.3f, 12.0f, 0.9f, {}, bytes},
       ReadStatistics{},
       ResetStatistics{},
-      StatisticsReply{.engines = {EngineChoice::libtorch}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}}};
+      StatisticsReply{.engines = {EngineChoice::libtorch}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}},
+      Leaving{}};
   for (std::size_t n = 0; n < messages.size(); ++n) folder.add("message-" + std::to_string(n), encode_frame(messages[n]));
 }
 
