@@ -200,8 +200,8 @@ class Connection {
     std::optional<Portion> held;
     bool open = true;
     auto put = [&](Portion&& portion, bool last) {
-      Work work{.model = request->model, .wish = {request->engine, request->bf16}, .items = request->items.size(), .arrival = arrival,
-                .portion = std::move(portion), .last = last};
+      Work work{.model = request->model, .wish = {request->engine, request->bf16}, .items = request->items.size(),
+                .arrival = arrival, .portion = std::move(portion), .last = last};
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
