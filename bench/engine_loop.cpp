@@ -12,7 +12,6 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
-#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -88,25 +87,17 @@ void run_jobs(const char* path, int threads, EngineChoice asked) {
   }
 }
 
-std::optional<EngineChoice> parse_engine(std::string_view text) {
-  for (EngineChoice choice : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
-    if (text == to_string(choice)) return choice;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   const int threads = argc > 2 ? std::atoi(argv[2]) : 0;
-  const auto asked = parse_engine(argc > 3 ? argv[3] : "auto");
-  if (threads < 1 || argc > 4 || !asked) {
+  if (threads < 1 || argc > 4) {
     std::fputs("usage: imagecalc-bench-loop MODEL.pt THREADS [auto|libtorch|openvino]\n", stderr);
     return 2;
   }
   int status = 0;
   try {
-    run_jobs(argv[1], threads, *asked);
+    run_jobs(argv[1], threads, parse_engine(argc > 3 ? argv[3] : "auto"));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     status = 1;

@@ -1,5 +1,5 @@
-# OpenVINO's core, its readers of TorchScript and ONNX and its thread library, as scripts/openvino.sh unpacks them; OpenVINO_ROOT names
-# another folder with include/ and lib/. The wheel's own CMake files want every library of the wheel to be there.
+# OpenVINO's core, its readers of TorchScript and ONNX and its thread library, as scripts/openvino.sh unpacks them;
+# OpenVINO_ROOT names another folder with include/ and lib/. The wheel's own CMake files want every library of the wheel to be there.
 #
 # Defines the target OpenVINO::OpenVINO and the folder OpenVINO_LIBRARY_DIR, which is to be copied as it is: the core looks
 # for the engine beside itself.

@@ -7,8 +7,8 @@
 # Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
 # The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
-# linear-script.pt, small-cnn.onnx), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are in the table
-# pictures as well.
+# linear-script.pt, small-cnn.onnx), the pgTAP ones as the psql variables `pictures` and `models`; for these the pictures are
+# in the table pictures as well.
 # A server-level test that makes a server complain says so: a comment `# expects in the log: TEXT` for each such text.
 set -euo pipefail
 cd "$(dirname "$0")/.."

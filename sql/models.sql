@@ -23,7 +23,8 @@ COMMENT ON FUNCTION ic_drop_model(text) IS 'removes a model; for its owner';
 CREATE FUNCTION ic_set_engine(model text, engine text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_set_engine(text, text) IS
-    'which library runs a model: auto (the faster one), libtorch or openvino; for its owner. The setting imagecalc.engine overrides it';
+    'which library runs a model: auto (the faster one), libtorch or openvino; for its owner. The setting '
+    'imagecalc.engine overrides it';
 
 -- As the user who looks: imagecalc.model's privileges and row security decide what is seen.
 CREATE VIEW ic_models WITH (security_invoker = true) AS

@@ -132,14 +132,15 @@ void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> b
                   std::optional<std::int64_t> design) {
   SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
-      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes, engine, bf16_accuracy_loss) "
-      "VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
+      "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes, engine, "
+      "bf16_accuracy_loss) VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
       ", $4::real[], $5::real[], $6, $7::bigint, $8, $9, $10::real) ON CONFLICT (name) DO NOTHING RETURNING name";
   const Rows inserted = sql.run(
       statement.c_str(),
       {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
        array_literal(model.normalisation.deviation), std::span<const std::uint8_t>(model.hash),
-       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine), model.bf16_accuracy_loss});
+       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine),
+       model.bf16_accuracy_loss});
   if (inserted.empty())
     throw Error(Fault::invalid_argument, "model \"" + model.name + "\" already exists",
                 "Choose another name, or remove it with ic_drop_model.");

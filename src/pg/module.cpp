@@ -90,8 +90,8 @@ void _PG_init(void) {
                           "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
                           128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomEnumVariable("imagecalc.engine", "Which library runs the models.",
-                           "auto is what is set for the model, or whichever is the fastest. Where one cannot run a model LibTorch does; ic_stat_models "
-                           "says why.",
+                           "auto is what is set for the model, or whichever is the fastest. Where one cannot run a model "
+                           "LibTorch does; ic_stat_models says why.",
                            &setting_engine, static_cast<int>(EngineChoice::automatic), kEngines, PGC_USERSET, 0, nullptr,
                            nullptr, nullptr);
   DefineCustomEnumVariable("imagecalc.inference_precision", "Whether models may compute in bfloat16.",

@@ -103,7 +103,8 @@ SELECT is_empty($$SELECT p.format FROM predicted AS p
 -- converting and classifying
 SELECT is(input, d.format, 'the model reads the chosen format') FROM ic_models AS m, ic_designs AS d
 WHERE d.id = :id AND m.name = d.model AND m.design = d.id AND m.labels = :'labels'::text[];
-SELECT ok(coalesce(abs(m.bf16_accuracy_loss - (t.accuracy - t.bf16_accuracy)) < 1e-6, NOT ('openvino' = ANY (r.engines) AND pg_read_file('/proc/cpuinfo') ~ '\mavx512_bf16\M')),
+SELECT ok(coalesce(abs(m.bf16_accuracy_loss - (t.accuracy - t.bf16_accuracy)) < 1e-6,
+                   NOT ('openvino' = ANY (r.engines) AND pg_read_file('/proc/cpuinfo') ~ '\mavx512_bf16\M')),
           'and knows what bfloat16 costs it, where the machine has that')
 FROM ic_models AS m, imagecalc.trial AS t, ic_stat_runner AS r WHERE m.design = :id AND t.design = :id AND t.kind = 'final'
     AND m.input NOT LIKE 'rgb@%';

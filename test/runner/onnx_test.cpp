@@ -29,7 +29,7 @@ enum { kFloat = 1, kDouble = 11 };  // element types
 std::string value_info(const std::string& name, int type, const std::vector<int>& dimensions) {
   std::string shape;
   for (int dimension : dimensions)  // -1: of any length
-    shape += field(1, dimension < 0 ? field(2, "d" + std::to_string(shape.size())) : field(1, std::uint64_t(dimension)));
+    shape += field(1, dimension < 0 ? field(2, std::string(shape.size() + 1, 'd')) : field(1, std::uint64_t(dimension)));
   return field(1, name) + field(2, field(1, field(1, std::uint64_t(type)) + field(2, shape)));
 }
 
@@ -62,15 +62,18 @@ struct Ports {
   bool second_output = false;
 };
 
-const std::string kPool = field(1, node("GlobalAveragePool", {"image"}, "pooled")) + field(1, node("Flatten", {"pooled"}, "flat"));
+const std::string kPool =
+    field(1, node("GlobalAveragePool", {"image"}, "pooled")) + field(1, node("Flatten", {"pooled"}, "flat"));
 
 std::string ports(const Ports& ports) {
-  std::string graph = field(11, value_info("image", ports.type, ports.input)) + field(12, value_info("scores", ports.type, {-1, -1}));
+  const std::string image = value_info("image", ports.type, ports.input), scores = value_info("scores", ports.type, {-1, -1});
+  const std::string graph = field(11, image) + field(12, scores);
   return ports.second_output ? graph + field(12, value_info("flat", ports.type, {-1, -1})) : graph;
 }
 
 Blob tiny_onnx(const Ports& given = {}) {
-  const std::string bytes = model_of(kPool + field(1, node("MatMul", {"flat", "weight"}, "scores")) + field(5, tensor("weight")) + ports(given));
+  const std::string product = field(1, node("MatMul", {"flat", "weight"}, "scores"));
+  const std::string bytes = model_of(kPool + product + field(5, tensor("weight")) + ports(given));
   return {bytes.begin(), bytes.end()};
 }
 
@@ -202,14 +205,15 @@ TEST(OnnxModel, ASizeOrNumberThatItDoesNotTakeIsRefused) {
   if (!kHasOpenVino) GTEST_SKIP() << "built without OpenVINO";
   // flattened, the picture must have 3 numbers
   const std::string one_size = model_of(field(1, node("Flatten", {"image"}, "flat")) +
-                                        field(1, node("MatMul", {"flat", "weight"}, "scores")) + field(5, tensor("weight")) + ports({}));
+                                        field(1, node("MatMul", {"flat", "weight"}, "scores")) +
+                                        field(5, tensor("weight")) + ports({}));
   InspectReply reply = engine().inspect({Blob(one_size.begin(), one_size.end()), {{8, 8}, {1, 1}}});
   EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [512,2] for 8 images of 8x8");
   EXPECT_EQ(reply.shapes.at(1).outputs, 2u);
   // the mean of all images
+  const std::string axes = field(5, field(1, "axes") + field(8, 0) + field(20, 7));
   const std::string mean = model_of(kPool + field(1, node("MatMul", {"flat", "weight"}, "each")) + field(5, tensor("weight")) +
-                                    field(1, node("ReduceMean", {"each"}, "scores", field(5, field(1, "axes") + field(8, 0) + field(20, 7)))) +
-                                    ports({}));
+                                    field(1, node("ReduceMean", {"each"}, "scores", axes)) + ports({}));
   reply = engine().inspect({Blob(mean.begin(), mean.end()), {{8, 8}}});
   EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [1,2] for 8 images of 8x8");
 }

@@ -130,7 +130,9 @@ TEST(Training, LearnsAndRepeatsItselfAndHandsDown) {
   EXPECT_EQ(handed_down.accuracy, first.accuracy) << "the weights carry what was learned";
   EXPECT_FALSE(first.bf16_accuracy) << "it was not asked for";
   EXPECT_EQ(handed_down.bf16_accuracy.has_value(), has_bf16());
-  if (handed_down.bf16_accuracy) EXPECT_NEAR(*handed_down.bf16_accuracy, first.accuracy, 0.05);
+  if (handed_down.bf16_accuracy) {
+    EXPECT_NEAR(*handed_down.bf16_accuracy, first.accuracy, 0.05);
+  }
 }
 
 TEST(Training, ReadsRgbToo) {

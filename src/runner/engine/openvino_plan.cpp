@@ -221,7 +221,9 @@ auto guard_openvino(const char* context, Function&& function) {
 Recipe recipe_of(ModelFor model_for, std::size_t weight_bytes, int threads, ov::element::Type precision = ov::element::f32) {
   auto make = [=](TensorSize size, std::size_t batch) -> std::shared_ptr<Plan> {
     auto compile = [=](std::size_t piece) {
-      return guard_openvino("", [&] { return core().compile_model(model_for(piece, size), "CPU", settings(threads, precision)); });
+      return guard_openvino("", [&] {
+        return core().compile_model(model_for(piece, size), "CPU", settings(threads, precision));
+      });
     };
     return std::make_shared<OpenVinoPlan>(compile, size, next_piece(batch, batch), weight_bytes);
   };
