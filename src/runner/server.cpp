@@ -226,8 +226,7 @@ class Connection {
     auto put = [&](Portion&& portion, bool last) {
       if (!open) return;
       Work work{.model = request->model, .wish = {request->engine, request->bf16}, .items = request->items.size(),
-                .arrival = arrival,
-                .portion = std::move(portion), .last = last};
+                .arrival = arrival, .portion = std::move(portion), .last = last};
       if (last) work.share = std::move(share);
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };

@@ -19,6 +19,7 @@ struct Behaviour {
   float factor = 1;              // anything else is wrong
   bool mixes_images = false;     // wrong for some batch sizes
   int fails_after = 1'000'000;   // runs
+  std::size_t memory = 0;
 };
 
 class MadeUpPlan : public Plan {
@@ -34,6 +35,7 @@ class MadeUpPlan : public Plan {
     if (behaviour_.mixes_images && images % 2 == 1) scores.values[0] = scores.values.back();
     return scores;
   }
+  std::size_t memory() const override { return behaviour_.memory; }
 
  private:
   const TensorSize size_;
@@ -94,6 +96,17 @@ TEST(Choices, TakesTheFastestThatIsRight) {
   EXPECT_NE(refusal_of(report, "mixing"), "") << "right in batches of 8, but not of 7";
   EXPECT_EQ(refusal_of(report, "worn out"), "worn out");
   EXPECT_EQ(refusal_of(report, "impossible"), "no such thing");
+}
+
+TEST(Choices, CountsTheMemoryOfThePlansThatItKeeps) {
+  Choices choices(made_up("plain", {.delay = 2ms, .memory = 1}), {made_up("slow", {.delay = 4ms, .memory = 10}),
+                                                                  made_up("fast", {.delay = 100us, .memory = 100})});
+  EXPECT_EQ(choices.memory(), 0u);
+  std::vector<float> image(48);
+  choices.run(image.data(), 1, kSize, 1, {});
+  EXPECT_EQ(choices.memory(), 1u) << "the first call is the plain one's";
+  settle(choices);
+  EXPECT_EQ(choices.memory(), 1u + 1u + 100u) << "those for one image and for eight";
 }
 
 TEST(Choices, PlainIsBestWhereNothingIsFaster) {

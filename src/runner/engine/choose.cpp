@@ -35,7 +35,11 @@ Choice::Choice(TensorSize size, std::size_t batch, Wish asked, const Recipe& pla
 Choice::~Choice() = default;
 
 Plan& Choice::plain() {
-  std::call_once(plain_made_, [&] { plain_ = plain_recipe_.make(size_, batch_); });
+  std::call_once(plain_made_, [&] {
+    auto made = plain_recipe_.make(size_, batch_);
+    std::lock_guard lock(mutex_);
+    plain_ = std::move(made);
+  });
   return *plain_;
 }
 
@@ -143,9 +147,13 @@ std::shared_ptr<Plan> Choice::best(EngineChoice& engine) const {
   return best_;
 }
 
-std::shared_ptr<Plan> Choice::best() const {
+std::vector<std::shared_ptr<Plan>> Choice::plans() const {
   std::lock_guard lock(mutex_);
-  return best_;
+  std::vector<std::shared_ptr<Plan>> made;
+  for (const auto& plan : {plain_, best_}) {
+    if (plan) made.push_back(plan);
+  }
+  return made;
 }
 
 ChoiceReport Choice::report() const {
@@ -188,7 +196,9 @@ bool Choices::make_room() {
 std::size_t Choices::memory() const {
   std::lock_guard lock(mutex_);
   std::set<std::shared_ptr<Plan>> plans;
-  for (const Entry& entry : entries_) plans.insert(entry.choice->best());
+  for (const Entry& entry : entries_) {
+    for (auto& plan : entry.choice->plans()) plans.insert(std::move(plan));
+  }
   std::size_t bytes = 0;
   for (const auto& plan : plans) bytes += plan->memory();
   return bytes;

@@ -31,7 +31,8 @@ class Choice {
   // Whether it has more than the plain plan, which costs memory.
   bool has_begun() const { return begun_; }
   ChoiceReport report() const;
-  std::shared_ptr<Plan> best() const;
+  // Those that it keeps: the plain one, once that is made, and the best one.
+  std::vector<std::shared_ptr<Plan>> plans() const;
 
  private:
   Plan& plain();
@@ -48,7 +49,6 @@ class Choice {
   const Wish asked_;
   const Recipe& plain_recipe_;
   std::once_flag plain_made_;
-  std::shared_ptr<Plan> plain_;
 
   std::mutex trying_;  // held by the thread that tries plans; of the next two
   std::unique_ptr<Trial> trial_;
@@ -57,7 +57,8 @@ class Choice {
   std::atomic<bool> called_ = false, begun_ = false, settled_ = false;
 
   mutable std::mutex mutex_;  // of what follows
-  std::shared_ptr<Plan> best_;  // none: the plain one
+  std::shared_ptr<Plan> plain_;  // none until it is needed
+  std::shared_ptr<Plan> best_;   // none: the plain one
   PlanReport chosen_;
   std::vector<PlanReport> plans_;
 };
