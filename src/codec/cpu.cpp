@@ -84,8 +84,8 @@ void force_cpu_path(const std::string& name) {
 
 }  // namespace imagecalc
 
-// What Highway's headers ask of its library, which is not linked: as it is loaded it tries out the CPU's clock for 4 ms, twice
-// as long as all else that a session's first query does.
+// What Highway's headers ask of its library, which is not linked: as it is loaded it tries out the CPU's clock for 4 ms,
+// twice as long as all else that a session's first query does.
 namespace hwy {
 
 int64_t SupportedTargets() {
