@@ -1,6 +1,9 @@
 #include "codec/cpu.h"
 
 #include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
 
 #include <hwy/highway.h>
 #include <hwy/targets.h>
@@ -96,6 +99,15 @@ int64_t SupportedTargets() {
 ChosenTarget& GetChosenTarget() {
   static ChosenTarget chosen;
   return chosen;
+}
+
+// Of assertions in builds that have them.
+void Abort(const char* file, int line, const char* format, ...) {
+  std::fprintf(stderr, "%s:%d: ", file, line);
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vfprintf(stderr, format, arguments);
+  std::abort();
 }
 
 }  // namespace hwy

@@ -45,14 +45,16 @@ SELECT ok(count(DISTINCT ic_scores('cnn', image)) > 30, 'and depend on the image
 SELECT ok(bool_and(ic_infer('cnn', image) = (:'labels'::text[])[array_position(s, (SELECT max(x) FROM unnest(s) AS x))]),
           'the label is that of the highest score')
 FROM few, ic_scores('cnn', image) AS s;
-SELECT results_eq(
-    $$SELECT t.label, t.score FROM few, LATERAL ic_topk('cnn', image, 2) WITH ORDINALITY AS t(label, score, place)
-      ORDER BY id, place$$,
-    $$SELECT label, score FROM few, LATERAL (
-          SELECT label, score, row_number() OVER (ORDER BY score DESC) AS place
-          FROM ic_models, unnest(labels, ic_scores('cnn', image)) AS u(label, score) WHERE name = 'cnn') AS s
-      WHERE place <= 2 ORDER BY id, place$$,
-    'ic_topk gives the two best, best first');
+CREATE TEMP TABLE best AS
+SELECT id, t.* FROM few, LATERAL ic_topk('cnn', image, 2) WITH ORDINALITY AS t(label, score, place);
+CREATE TEMP TABLE sorted AS
+SELECT id, u.label, u.score, row_number() OVER (PARTITION BY id ORDER BY u.score DESC) AS place
+FROM few, ic_models, LATERAL unnest(labels, ic_scores('cnn', image)) AS u(label, score) WHERE name = 'cnn';
+SELECT results_eq('SELECT id, place, label FROM best ORDER BY id, place',
+                  'SELECT id, place, label FROM sorted WHERE place <= 2 ORDER BY id, place',
+                  'ic_topk gives the two best, best first');
+-- while the runner looks for the best plan the last digits may change
+SELECT ok(max(abs(b.score - s.score)) < 1e-5, 'with their scores') FROM best AS b JOIN sorted AS s USING (id, place);
 SELECT is((SELECT count(*)::integer FROM ic_topk('cnn', (SELECT image FROM few LIMIT 1), 1000)), :classes,
           'and all where more are asked for');
 
