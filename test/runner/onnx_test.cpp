@@ -208,14 +208,14 @@ TEST(OnnxModel, ASizeOrNumberThatItDoesNotTakeIsRefused) {
                                         field(1, node("MatMul", {"flat", "weight"}, "scores")) +
                                         field(5, tensor("weight")) + ports({}));
   InspectReply reply = engine().inspect({Blob(one_size.begin(), one_size.end()), {{8, 8}, {1, 1}}});
-  EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [256,2] for 4 images of 8x8");
+  EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [512,2] for 8 images of 8x8");
   EXPECT_EQ(reply.shapes.at(1).outputs, 2u);
   // the mean of all images
   const std::string axes = field(5, field(1, "axes") + field(8, 0) + field(20, 7));
   const std::string mean = model_of(kPool + field(1, node("MatMul", {"flat", "weight"}, "each")) + field(5, tensor("weight")) +
                                     field(1, node("ReduceMean", {"each"}, "scores", axes)) + ports({}));
   reply = engine().inspect({Blob(mean.begin(), mean.end()), {{8, 8}}});
-  EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [1,2] for 4 images of 8x8");
+  EXPECT_EQ(reply.shapes.at(0).refusal, "the ONNX model gives a tensor [1,2] for 8 images of 8x8");
 }
 
 }  // namespace
