@@ -20,7 +20,7 @@ namespace {
 
 // What goes at once: a model is compiled for each of these numbers of images when it is first used. One that takes any number
 // would do with one compilation, but pays for every change with as much time as dozens of images take.
-constexpr std::array<std::size_t, 5> kPieces{128, 32, 8, 4, 1};
+constexpr std::array<std::size_t, 4> kPieces{128, 32, 8, 1};
 constexpr int kMaxStreams = 8;  // each keeps buffers of its own
 
 // It reads its libraries when it is first asked for, and keeps them.
@@ -54,10 +54,11 @@ ov::AnyMap settings(int threads, ov::element::Type precision) {
 }
 
 // How many of the images left go at once, the last places of it empty where it is more. share: a thread's part of them all.
-// Three quarters of a piece cost about as much as it does in smaller ones.
+// Three quarters of a large piece cost as much as it does in smaller ones; three single images as much as eight at once.
 std::size_t next_piece(std::size_t left, std::size_t share) {
   for (std::size_t piece : kPieces) {
-    if (4 * left >= 3 * piece && piece <= std::max(share, std::size_t{8})) return piece;
+    const bool filled = piece == 8 ? left >= 3 : 4 * left >= 3 * piece;
+    if (filled && piece <= std::max(share, std::size_t{8})) return piece;
   }
   return 1;
 }
