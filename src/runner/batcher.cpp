@@ -124,15 +124,24 @@ void Batcher::lead(Groups::iterator group) {
 // As many as fit, and one at least. The first of the others leads next.
 Batcher::Slots Batcher::take(Group& group) {
   std::lock_guard lock(mutex_);
-  Slots batch;
-  std::size_t images = 0, floats = 0;
+  Slots batch, rest;
+  std::size_t images = 0, floats = 0, in_pieces = 0;
   while (!group.waiting.empty()) {
     const BatchRequest& next = group.waiting.front()->request;
-    if (!batch.empty() && (images + next.images > kMaxImages || floats + floats_of(next) > kMaxFloats)) break;
+    if (images > 0 && (images + next.images > kMaxImages || floats + floats_of(next) > kMaxFloats)) break;
     images += next.images;
     floats += floats_of(next);
-    batch.splice(batch.end(), group.waiting, group.waiting.begin());
+    rest.splice(rest.end(), group.waiting, group.waiting.begin());
+    if (images % kPiece == 0) {
+      batch.splice(batch.end(), rest);
+      in_pieces = images;
+    }
   }
+  if (in_pieces > 0 && images - in_pieces <= kPiece / 2) {
+    group.waiting.splice(group.waiting.begin(), rest);
+    images = in_pieces;
+  }
+  batch.splice(batch.end(), rest);
   group.images -= images;
   group.running += batch.size();
   group.led = !group.waiting.empty();

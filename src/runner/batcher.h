@@ -42,6 +42,9 @@ class Batcher {
  public:
   static constexpr std::size_t kMaxImages = 128;
   static constexpr std::size_t kMaxFloats = std::size_t{2} << 20;
+  // OpenVINO's models are made for so many images and multiples of it. A few that are over wait for others: they would cost
+  // as much as so many, or, one by one by another model, whose weights are not in the CPU's cache, more.
+  static constexpr std::size_t kPiece = 8;
   // Requests of so many images, or of a quarter of kMaxFloats, gain nothing from company: they run alone, uncopied.
   static constexpr std::size_t kLargeImages = 32;
 

@@ -181,6 +181,20 @@ TEST_F(Gathering, WhatWaitsGoesTogether) {
   EXPECT_EQ(batcher_.waiting(), 0u);
 }
 
+TEST_F(Gathering, AFewOverWholePiecesWaitForOthers) {
+  for (int i = 0; i < 12; ++i) add(static_cast<float>(i));
+  release();
+  expect_all_right();
+  EXPECT_EQ(model_.batches(), (Batches{1, 8, 4}));
+}
+
+TEST_F(Gathering, ManyOverWholePiecesDoNot) {
+  for (int i = 0; i < 13; ++i) add(static_cast<float>(i));
+  release();
+  expect_all_right();
+  EXPECT_EQ(model_.batches(), (Batches{1, 13}));
+}
+
 TEST_F(Gathering, ABatchHasABound) {
   for (int i = 0; i < 9; ++i) add(static_cast<float>(100 * i), 20);
   release();
