@@ -42,7 +42,8 @@ class Helper:
     """A process that answers each line with a line, and stays warm in between."""
 
     def __init__(self, *command):
-        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")  # as the runner has it
+        # As the runner has it, and without LibTorch's warnings.
+        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1", GLOG_minloglevel="2")
         self.command = [str(word) for word in command]
         self.process = subprocess.Popen(self.command, env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)

@@ -705,11 +705,18 @@ double pages_of_parts(PlannerInfo* root, Index relation) {
   return pages;
 }
 
-// Postgres gives workers no table below min_parallel_table_scan_size, but it does give them partitions of any size, if these
-// look dear enough. Calls make them so, though the runner is no faster for more processes.
-void keep_workers_from_small_parts(PlannerInfo* root, RelOptInfo* relation, Index index, RangeTblEntry* entry) {
+// The planner takes it that workers divide the cost of calls. The runner is no faster for more processes, and on few cores
+// they are in its way, so there are none unless they are asked for. Even then: Postgres gives workers no table below
+// min_parallel_table_scan_size, but it does give them partitions of any size, if these look dear enough.
+void keep_workers_away(PlannerInfo* root, RelOptInfo* relation, Index index, RangeTblEntry* entry) {
   if (next_set_paths) next_set_paths(root, relation, index, entry);
-  if (!calls_seen || !entry->inh || pages_of_parts(root, index) >= min_parallel_table_scan_size) return;
+  if (!calls_seen) return;
+  if (!setting_enable_parallel_infer) {
+    relation->partial_pathlist = NIL;
+    relation->consider_parallel = false;
+    return;
+  }
+  if (!entry->inh || pages_of_parts(root, index) >= min_parallel_table_scan_size) return;
   relation->partial_pathlist = NIL;
   // A relation that is alone is put together again for the target list; in a join workers may have the others.
   if (bms_membership(root->all_baserels) == BMS_SINGLETON) relation->consider_parallel = false;
@@ -742,7 +749,7 @@ void install_infer_planner() {
   next_planner = planner_hook;
   planner_hook = plan_statement;
   next_set_paths = set_rel_pathlist_hook;
-  set_rel_pathlist_hook = keep_workers_from_small_parts;
+  set_rel_pathlist_hook = keep_workers_away;
   next_executor_start = ExecutorStart_hook;
   ExecutorStart_hook = start_executor;
 }

@@ -24,6 +24,7 @@ int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 0;
 int setting_trainer_threads = 0;
 bool setting_enable_batch_infer = true;
+bool setting_enable_parallel_infer = false;
 int setting_engine = static_cast<int>(EngineChoice::automatic);
 int setting_inference_precision = static_cast<int>(InferencePrecision::f32);
 int setting_batch_size = 128;
@@ -86,6 +87,9 @@ void _PG_init(void) {
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
                            "Off, each row is a request of its own; the results are the same.",
                            &setting_enable_batch_infer, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable("imagecalc.enable_parallel_infer", "Lets the workers of parallel plans infer.",
+                           "They share the one runner: it pays where reading rows takes longer than the model.",
+                           &setting_enable_parallel_infer, false, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.batch_size", "Most rows that a plan sends to the runner at once.",
                           "Fewer where they are large, and where a LIMIT may make them superfluous.", &setting_batch_size,
                           128, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);

@@ -15,6 +15,7 @@ extern int setting_runner_idle_timeout;  // imagecalc.runner_idle_timeout: secon
 extern int setting_batch_wait;           // imagecalc.batch_wait: microseconds that requests may wait for those of others
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core
 extern bool setting_enable_batch_infer;  // imagecalc.enable_batch_infer: whether plans get batching nodes
+extern bool setting_enable_parallel_infer;  // imagecalc.enable_parallel_infer: whether queries with calls get workers
 extern int setting_engine;               // imagecalc.engine: an EngineChoice, which library runs the models
 extern int setting_inference_precision;  // imagecalc.inference_precision: an InferencePrecision
 extern int setting_batch_size;           // imagecalc.batch_size: most rows in a request

@@ -317,12 +317,17 @@ CREATE FUNCTION worker_nodes_in(statement text) RETURNS bigint LANGUAGE sql AS
 CREATE FUNCTION gathers_in(statement text) RETURNS bigint LANGUAGE sql AS
     $$SELECT count(*) FROM plan_of(statement) AS line WHERE line LIKE '%Gather%'$$;
 
+SET imagecalc.enable_parallel_infer = on;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM few'), 0::bigint, 'no workers for a small table');
 SELECT is(gathers_in('SELECT id, ic_infer(''linear'', image) FROM parted'), 0::bigint, 'nor for small partitions');
 SET min_parallel_table_scan_size = 0;
 SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) FROM few'), 1::bigint, 'parallel: a node that workers run');
+SET imagecalc.enable_parallel_infer = off;
+SELECT is((SELECT count(*) FROM plan_of('SELECT id, ic_infer(''linear'', image) FROM few') AS line WHERE line ~ 'Gather|Parallel'), 0::bigint,
+          'but only where that is wanted');
+SET imagecalc.enable_parallel_infer = on;
 SELECT is(worker_nodes_in('SELECT id FROM parted WHERE ic_infer(''linear'', image) <> ''x'''), 1::bigint, 'above a parallel Append');
 SELECT is(worker_nodes_in('SELECT count(ic_infer(''linear'', image)) FROM few'), 1::bigint, 'below a partial aggregate');
 SELECT is(worker_nodes_in('SELECT id, ic_infer(''linear'', image) AS said FROM few ORDER BY said'), 1::bigint, 'below a Gather Merge');
@@ -355,6 +360,7 @@ RESET parallel_leader_participation;
 RESET force_parallel_mode;
 SELECT is(images_sent('SELECT id, ic_infer(''linear'', image) FROM few'), 60::bigint, 'and the leader');
 RESET imagecalc.batch_size;
+RESET imagecalc.enable_parallel_infer;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
@@ -458,6 +464,7 @@ END
 $$;
 SELECT is(context_of('SELECT ic_infer(''rgb'', jpeg) FROM ordered'), 'image of row 5 that ImageInfer has read', 'it says which');
 SELECT is(context_of('SELECT ic_infer(''linear'', image) FROM ordered'), 'image of row 7 that ImageInfer has read', 'both do');
+SET imagecalc.enable_parallel_infer = on;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
@@ -475,6 +482,7 @@ END
 $$;
 SELECT matches(whole_context_of('SELECT id, ic_infer(''rgb'', jpeg) FROM ordered'),
                '^image of row \d+ that ImageInfer has read\nparallel worker', 'a worker says so, too');
+RESET imagecalc.enable_parallel_infer;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;

@@ -21,10 +21,12 @@ EXPLAIN (COSTS OFF, VERBOSE) SELECT id, t.* FROM batch_images, LATERAL ic_topk('
 EXPLAIN (COSTS OFF) SELECT id, l.said FROM batch_images i, LATERAL (SELECT ic_infer('m', i.image) AS said LIMIT 1) AS l;
 
 -- workers
+SET imagecalc.enable_parallel_infer = on;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (COSTS OFF) SELECT max(ic_infer('m', image)) FROM batch_images;
+RESET imagecalc.enable_parallel_infer;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;

@@ -93,7 +93,7 @@ is_deeply([ map { (finish_query($_))[0] } @queries ], [ ($count) x 8 ], 'and eig
 
 # ---- parallel workers
 
-my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0';
+my $parallel = 'SET imagecalc.enable_parallel_infer = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0';
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'};
 like($node->safe_psql('postgres', "$parallel; EXPLAIN SELECT count($call) FROM many"), qr/Gather.*Parallel Custom Scan \(ImageInfer\)/s,
   'a parallel plan');
@@ -130,7 +130,7 @@ kill_runner();
 ($out, $err) = finish_query($query);
 like($err, qr/^ERROR:  imagecalc-runner ended while it was at work/, 'the runner is killed: a clean error');
 is($session->query("SELECT count($call) FROM many"), $count, 'and workers start the next');
-$session->query_safe('RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size');
+$session->query_safe('RESET imagecalc.enable_parallel_infer; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size');
 
 # ---- rows that another session changes meanwhile are seen as it left them
 

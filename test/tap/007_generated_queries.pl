@@ -186,7 +186,7 @@ sub changing_query
       . ' SELECT id, said FROM i');
 }
 
-my @parallel = ('parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'min_parallel_table_scan_size = 0',
+my @parallel = ('imagecalc.enable_parallel_infer = on', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'min_parallel_table_scan_size = 0',
   'min_parallel_index_scan_size = 0');
 
 sub settings
