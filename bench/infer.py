@@ -19,6 +19,7 @@ FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
 RGB_EDGE = 256
 ENGINES = ("libtorch", "openvino")
 REPEATS = 3
+SLICE = 1  # seconds: cells that are compared take turns this long, as the machine's speed may change from one to the next
 JPEG_BATCH = 32
 PARTS = ("fetch", "transfer", "decode", "model", "wait")
 WARM_BATCHES = 10  # the runner tries a plan a call: as many as it has, and some
@@ -62,13 +63,36 @@ class Helper:
 
 # ---- what is measured
 
+class Session:
+    """One psql that stays, and with it its server process."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    # The statement's answer is one line.
+    def ask(self, *statements):
+        self.process.stdin.write("; ".join(statements) + ";\n")
+        answer = self.process.stdout.readline().strip()
+        if not answer:
+            sys.exit(f"no answer to {statements[-1]}")
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 @dataclasses.dataclass
 class Cell:
     """One line of the table. The others of its kind that it is compared with are named by jpeg and bare."""
     name: str
     batch: str
+    bout: tuple  # which cells take turns with it: tensor size and batch
     jpeg: tuple = None
     bare: tuple = None
+    images: int = 0      # of this repeat, up to now
+    elapsed: float = 0   # seconds that they took
     rates: list = dataclasses.field(default_factory=list)
     shares: dict = None
     note: str = ""
@@ -81,7 +105,27 @@ class Cell:
     def rate(self):
         return statistics.median(self.rates)
 
-    def explain(self, seconds):
+    # Returns images and the seconds that they took.
+    def run(self, seconds):
+        raise NotImplementedError
+
+    # How long it runs at a time, of a repeat that takes so many seconds.
+    def turn(self, seconds):
+        return min(SLICE, seconds)
+
+    def take_turn(self, seconds):
+        images, elapsed = self.run(self.turn(seconds))
+        self.images += images
+        self.elapsed += elapsed
+
+    def end_repeat(self):
+        self.rates.append(self.images / self.elapsed)
+        self.images, self.elapsed = 0, 0
+
+    def prepare(self, seconds):
+        pass
+
+    def explain(self):
         pass
 
 
@@ -109,30 +153,40 @@ class Table:
 
 @dataclasses.dataclass
 class SqlCell(Cell):
+    session: Session = None
     table: Table = None
     model: str = ""
-    batch_size: int = 0  # 0: row by row
-    rows: int = 0        # that take about as long as a repeat
+    batch_size: int = 0    # 0: row by row
+    known_rate: float = 0  # rows a second, about
+    begin: int = 0         # the last row that was read
 
-    def statement(self, rows):
-        return f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name} WHERE id <= {rows}"
+    def statement(self, begin, rows):
+        return (f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name}"
+                f" WHERE id > {begin} AND id <= {begin + rows}")
 
     def settings(self):
-        return (f"LOAD 'imagecalc'; SET imagecalc.enable_batch_infer = {'on' if self.batch_size else 'off'};"
-                f"SET imagecalc.batch_size = {self.batch_size or 1};\n")
+        return (f"SET imagecalc.enable_batch_infer = {'on' if self.batch_size else 'off'}",
+                f"SET imagecalc.batch_size = {self.batch_size or 1}")
 
+    # The next rows, from the first one again after the last.
     def time(self, rows):
         self.table.grow(rows)
-        answer = psql(f"{self.settings()}\\timing on\n{self.statement(rows)};\n")
-        return float(re.search(r"Time: ([\d.]+) ms", answer)[1]) / 1000
+        if self.begin + rows > self.table.rows:
+            self.begin = 0
+        begin = time.monotonic()
+        self.session.ask(*self.settings(), self.statement(self.begin, rows))
+        self.begin += rows
+        return time.monotonic() - begin
 
     # Whole batches: a smaller one at the end would have the runner look for a plan for its size.
     def whole_batches(self, rows):
         size = max(self.batch_size, 1)
         return max(1, round(rows / size)) * size
 
-    # First the runner finds its plan; then as many rows as make a rate that another run confirms.
-    def calibrate(self, seconds):
+    # First the runner finds its plan; then as many rows as make a rate that another run confirms. The table gets as many as
+    # there is time for.
+    def prepare(self, seconds):
+        self.session.ask("LOAD 'imagecalc'", "SELECT 1")
         rows = self.whole_batches(0)
         self.time(WARM_BATCHES * rows)
         target, rate, limit = min(seconds, 2), 0, time.monotonic() + 30
@@ -142,18 +196,20 @@ class SqlCell(Cell):
             if elapsed > target / 2 and (rate < 1.1 * last or time.monotonic() > limit):
                 break
             rows = self.whole_batches(min(rate * target, 8 * rows))
-        self.rows = self.whole_batches(rate * seconds)
+        self.known_rate = rate
+        self.table.grow(self.whole_batches(rate * seconds))
 
-    def measure(self, seconds):
-        if not self.rows:
-            self.calibrate(seconds)
-        self.rates.append(self.rows / self.time(self.rows))
+    def run(self, seconds):
+        rows = self.whole_batches(self.known_rate * seconds)
+        return rows, self.time(rows)
 
-    def explain(self, seconds):
+    def explain(self):
         if not self.batch_size:
             return
-        rows = self.whole_batches(self.rows / 3)
-        plan = psql(f"{self.settings()}EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(rows)}")
+        rows = self.whole_batches(2 * self.known_rate)
+        self.table.grow(rows)
+        plan = psql(f"LOAD 'imagecalc'; {'; '.join(self.settings())};"
+                    f" EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(0, rows)}")
         whole = json.loads(plan)[0]
         node = find_node(whole["Plan"])
         times = {part: node[f"{part.capitalize()} Time"] for part in PARTS}
@@ -173,12 +229,12 @@ class HelperCell(Cell):
     helper: Helper = None
     words: tuple = ()
 
-    def measure(self, seconds):
+    def run(self, seconds):
         images, elapsed, *note = self.helper.ask(*self.words, seconds)
-        self.rates.append(int(images) / float(elapsed))
         if note:
             engine, plan = note[0].split(maxsplit=1)
             self.note = engine if plan.strip() == engine else f"{engine}, {plan.strip()}"
+        return int(images), float(elapsed)
 
 
 @dataclasses.dataclass
@@ -186,17 +242,20 @@ class SessionsCell(Cell):
     script: pathlib.Path = None
     clients: int = 1
 
+    # All at once: at the beginning each session looks everything up.
+    def turn(self, seconds):
+        return seconds
+
+    def prepare(self, seconds):
+        self.run(1)
+
     def run(self, seconds):
+        seconds = max(1, round(seconds))
         done = subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", str(self.clients), "-j", str(min(self.clients, 2)),
-                               "-T", str(max(1, round(seconds))), "-f", str(self.script)], text=True, capture_output=True)
+                               "-T", str(seconds), "-f", str(self.script)], text=True, capture_output=True)
         if done.returncode:
             sys.exit(done.stderr)
-        return float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
-
-    def measure(self, seconds):
-        if not self.rates:
-            self.run(1)
-        self.rates.append(self.run(seconds))
+        return float(re.search(r"tps = ([\d.]+)", done.stdout)[1]) * seconds, seconds
 
 
 # ---- the cells of a net
@@ -224,6 +283,7 @@ class Net:
                                f"SELECT ic_infer('{name}_24', image) FROM {tables[24].name} WHERE id = :id;\n")
         self.loops = {engine: Helper(options.loop, self.file, options.threads, engine)
                       for engine in (options.engine, *ENGINES)}
+        self.session = Session()
         self.peers = {"PyTorch, DataLoader": Helper(*self.peer_command("/usr/bin/python3", "torch", ".pt"))}
         if options.onnx_python:
             command = self.peer_command(options.onnx_python, "onnxruntime", ".onnx")
@@ -245,45 +305,60 @@ class Net:
             what = f"SQL, icimage {edge}x{edge}" if edge in FORMATS else "SQL, JPEG"
             for batch in self.batches(edge):
                 jpeg = batch if batch in self.batches(RGB_EDGE) else JPEG_BATCH
-                yield SqlCell(what, str(batch), ("SQL, JPEG", str(jpeg)), (bare_name(edge), str(batch)), table=table,
-                              model=f"{self.name}_{edge}", batch_size=batch)
-            yield SqlCell(what, "row by row", ("SQL, JPEG", "row by row"), (bare_name(edge), "1"), table=table,
-                          model=f"{self.name}_{edge}")
+                yield SqlCell(what, str(batch), (edge, batch), ("SQL, JPEG", str(jpeg)), (bare_name(edge), str(batch)),
+                              session=self.session, table=table, model=f"{self.name}_{edge}", batch_size=batch)
+            yield SqlCell(what, "row by row", (edge, 1), ("SQL, JPEG", "row by row"), (bare_name(edge), "1"),
+                          session=self.session, table=table, model=f"{self.name}_{edge}")
 
     def session_cells(self):
         for clients in (1, 2, 4, 8, 16) if self.options.full else (1, 4, 16):
-            yield SessionsCell(f"SQL, icimage 24x24, {clients} session{'s'[:clients > 1]}", "a row a query",
-                               ("SQL, JPEG", "row by row"), (bare_name(24), "128"), script=self.script, clients=clients)
+            yield SessionsCell(f"SQL, icimage 24x24, {clients} session{'s'[:clients > 1]}", "a row a query", (24, 128),
+                               ("SQL, JPEG", "row by row"), ("SQL, icimage 24x24", "128"), script=self.script,
+                               clients=clients)
 
     def loop_cells(self):
         for edge in self.tables:
             for batch in sorted({1, *self.batches(edge)}):
-                yield HelperCell(bare_name(edge), str(batch), helper=self.loops[self.options.engine], words=(edge, batch))
+                yield HelperCell(bare_name(edge), str(batch), (edge, batch), helper=self.loops[self.options.engine],
+                                 words=(edge, batch))
         for engine in ENGINES:
             for batch in self.batches(24) if self.options.full else (1, 128):
-                yield HelperCell(f"{bare_name(24)}, {engine}", str(batch), bare=(bare_name(24), str(batch)),
+                yield HelperCell(f"{bare_name(24)}, {engine}", str(batch), (24, batch), bare=(bare_name(24), str(batch)),
                                  helper=self.loops[engine], words=(24, batch))
 
     def peer_cells(self):
         for name, helper in self.peers.items():
-            yield HelperCell(name, str(JPEG_BATCH), ("SQL, JPEG", str(JPEG_BATCH)), (bare_name(RGB_EDGE), str(JPEG_BATCH)),
+            batch = str(JPEG_BATCH)
+            yield HelperCell(name, batch, (RGB_EDGE, JPEG_BATCH), ("SQL, JPEG", batch), (bare_name(RGB_EDGE), batch),
                              helper=helper, words=(JPEG_BATCH,))
 
     def measure(self):
+        for number, cell in enumerate(self.cells, 1):
+            cell.prepare(self.options.seconds)
+            say(f"{self.name}, prepared {number} of {len(self.cells)}: {cell.name}, {cell.batch}")
         for repeat in range(1, REPEATS + 1):
-            for number, cell in enumerate(self.cells, 1):
-                cell.measure(self.options.seconds / REPEATS)
-                say(f"{self.name}, repeat {repeat} of {REPEATS}, {number} of {len(self.cells)}: {cell.name}, {cell.batch}:"
-                    f" {format_rate(cell.rates[-1])} images/s")
+            for bout in dict.fromkeys(cell.bout for cell in self.cells):
+                cells = [cell for cell in self.cells if cell.bout == bout]
+                take_turns(cells, self.options.seconds / REPEATS)
+                rates = ", ".join(format_rate(cell.rates[-1]) for cell in cells)
+                say(f"{self.name}, repeat {repeat} of {REPEATS}, {bout[0]}x{bout[0]} by {bout[1]}: {rates} images/s")
         say(f"{self.name}: where the time goes")
         for cell in self.cells:
-            cell.explain(self.options.seconds)
+            cell.explain()
 
     def close(self):
         for edge in self.tables:
             psql(f"SELECT ic_drop_model('{self.name}_{edge}')")
-        for helper in (*self.loops.values(), *self.peers.values()):
+        for helper in (self.session, *self.loops.values(), *self.peers.values()):
             helper.close()
+
+
+def take_turns(cells, seconds):
+    while late := [cell for cell in cells if cell.elapsed < 0.95 * seconds]:
+        for cell in late:
+            cell.take_turn(seconds)
+    for cell in cells:
+        cell.end_repeat()
 
 
 def bare_name(edge):
@@ -298,22 +373,6 @@ MEMORY_NET = "mobilenet_v3_small"
 def memory_of(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"RssAnon:\s*(\d+) kB", status)[1]) / 1024
-
-
-class Session:
-    """One psql that stays, so that its server process can be looked at between queries."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, statement):
-        self.process.stdin.write(statement + ";\n")
-        return self.process.stdout.readline().strip()
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def measure_memory(options, table, images):
@@ -338,9 +397,10 @@ def measure_memory(options, table, images):
 # ---- the report
 
 LEGEND = """\
-Images a second are medians of {repeats} repeats, taken in turns; spread is the greatest less the least of them, over the
-median. The two ratios are to SQL over JPEG on the same engine and to the engine's bare loop on tensors of the same size and batch (sessions: at batch
-128; row by row: at batch 1). JPEG is taken in batches of {jpeg_batch} where its cell of the same batch is missing. Fetch, transfer,
+Images a second are medians of {repeats} repeats; spread is the greatest less the least of them, over the median. In a repeat,
+cells of the same tensor size and batch take turns of a second. The two ratios are medians of the repeats' ratios: to SQL over
+JPEG on the same engine (in batches of {jpeg_batch} where its cell of the same batch is missing), and to the engine's bare loop
+on tensors of the same size and batch (row by row: at batch 1; sessions: to one session in batches of 128 instead). Fetch, transfer,
 decode, model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
 fetch, transfer and decode in the time of these and the model together."""
 
@@ -353,7 +413,9 @@ def format_rate(rate):
 
 
 def ratio(cell, cells, key):
-    return f"{cell.rate / cells[key].rate:.3g}" if key in cells and key != cell.key else "-"
+    if key not in cells or key == cell.key:
+        return "-"
+    return f"{statistics.median(mine / other for mine, other in zip(cell.rates, cells[key].rates)):.3g}"
 
 
 def row_of(cell, cells):

@@ -8,10 +8,8 @@ namespace imagecalc {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// How long a session counts as one that may come back at any moment.
-constexpr std::chrono::milliseconds kMemory{100};
+// How long a session is remembered after its last answer.
+constexpr std::chrono::seconds kMemory{1};
 
 std::size_t floats_of(const BatchRequest& request) {
   return request.images * std::size_t{3} * static_cast<std::size_t>(request.size.height) *
@@ -20,7 +18,8 @@ std::size_t floats_of(const BatchRequest& request) {
 
 // The model's scores and the time that they took.
 BatchAnswer run_model(const BatchRequest& request, int threads) {
-  auto start = Clock::now();
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
   auto scores = std::make_shared<const Scores>(
       request.model.run(request.tensors, request.images, request.size, threads, request.wish));
   return {std::move(scores), 0, std::chrono::duration<float, std::micro>(Clock::now() - start).count()};
@@ -35,9 +34,8 @@ BatchAnswer Batcher::run(const BatchRequest& request) {
   auto group = join(slot);
   slot.changed.wait(lock, [&] { return slot.state != State::waiting; });
   if (slot.state == State::leads) {
-    wait_for_company(group->second, slot, lock);
     lock.unlock();
-    lead(group);
+    lead(group, slot);
   } else {
     lock.unlock();
   }
@@ -70,45 +68,67 @@ Batcher::Groups::iterator Batcher::join(Slot& slot) {
     group = groups_.try_emplace(key).first;
   }
   Group& here = group->second;
-  if (batch_wait_.count() > 0) see(here, request.session);
+  if (batch_wait_.count() > 0) welcome(here, request.session);
   here.waiting.push_back(&slot);
   here.images += request.images;
-  if (!here.led) slot.state = State::leads;
-  if (here.led && batch_wait_.count() > 0) here.waiting.front()->changed.notify_one();
+  if (!here.led) {
+    slot.state = State::leads;
+  } else if (here.images >= kMaxImages || company_until(here) <= Clock::now()) {
+    here.waiting.front()->changed.notify_one();
+  }
   here.led = true;
   return group;
 }
 
-// The mutex is held. A session that has been silent for long is no company to wait for.
-void Batcher::see(Group& group, const void* session) {
-  const auto now = Clock::now(), oldest = now - std::max<Clock::duration>(kMemory, 10 * batch_wait_);
-  std::erase_if(group.sightings, [&](const Sighting& seen) { return seen.session == session || seen.time < oldest; });
-  group.sightings.push_back({session, now});
+// The mutex is held. A session is waited for as soon as it has come twice in quick succession.
+void Batcher::welcome(Group& group, const void* session) {
+  const auto now = Clock::now();
+  auto [place, is_new] = group.visitors.try_emplace(session);
+  Visitor& visitor = place->second;
+  const auto gap = now - visitor.answered;
+  visitor.here = true;
+  visitor.patience = is_new || gap > batch_wait_ ? Clock::duration{} : std::min<Clock::duration>(2 * gap, batch_wait_);
+  if (is_new) std::erase_if(group.visitors, [&](const auto& entry) { return is_forgotten(entry.second, now); });
+}
+
+bool Batcher::is_forgotten(const Visitor& visitor, Clock::time_point now) {
+  return !visitor.here && now - visitor.answered > kMemory;
 }
 
 // The mutex is held. Groups that only remember are kept for a while: there are few, one a model and tensor size.
 void Batcher::sweep() {
-  const auto oldest = Clock::now() - std::max<Clock::duration>(kMemory, 10 * batch_wait_);
+  const auto now = Clock::now();
   std::erase_if(groups_, [&](const auto& entry) {
     const Group& group = entry.second;
-    return !group.led && group.running == 0 && (group.sightings.empty() || group.sightings.back().time < oldest);
+    return !group.led && group.running == 0 &&
+           std::all_of(group.visitors.begin(), group.visitors.end(),
+                       [&](const auto& visitor) { return is_forgotten(visitor.second, now); });
   });
 }
 
-// The mutex is held, but not while waiting. Ends early when all those sessions are there, or in the batch that runs now.
-void Batcher::wait_for_company(Group& group, Slot& leader, std::unique_lock<std::mutex>& lock) {
-  if (batch_wait_.count() == 0) return;
-  leader.changed.wait_for(lock, batch_wait_, [&] {
-    return group.images >= kMaxImages || group.waiting.size() + group.running >= group.sightings.size();
-  });
+// The mutex is held. When nobody is waited for any more: in the past where all are there.
+Batcher::Clock::time_point Batcher::company_until(const Group& group) {
+  Clock::time_point last = {};
+  for (const auto& [session, visitor] : group.visitors) {
+    if (!visitor.here) last = std::max(last, visitor.leave());
+  }
+  return last;
+}
+
+void Batcher::wait_for_company(Group& group, Slot& leader) {
+  std::unique_lock lock(mutex_);
+  for (Clock::time_point until; group.images < kMaxImages && (until = company_until(group)) > Clock::now();) {
+    leader.changed.wait_until(lock, until);
+  }
 }
 
 // Runs what has gathered by the time there is a turn; the leader's own request is the first of it.
-void Batcher::lead(Groups::iterator group) {
+void Batcher::lead(Groups::iterator group, Slot& leader) {
   Slots batch;
   std::exception_ptr failure;
   {
     Cores::Turn turn(cores_);
+    wait_for_company(group->second, leader);
     batch = take(group->second);
     try {
       compute(batch, turn.threads());
@@ -179,14 +199,19 @@ void Batcher::run_together(Slots& batch, int threads) {
 
 // Wakes the others: from here on their slots are theirs. Under the lock, as a slot goes when its owner has seen the state.
 void Batcher::settle(Groups::iterator group, const Slots& batch, State state) {
+  const auto now = Clock::now();
   std::lock_guard lock(mutex_);
-  group->second.running -= batch.size();
+  Group& here = group->second;
+  here.running -= batch.size();
   for (Slot* slot : batch) {
+    if (auto visitor = here.visitors.find(slot->request.session); visitor != here.visitors.end()) {
+      visitor->second.here = false;
+      visitor->second.answered = now;
+    }
     slot->state = state;
     slot->changed.notify_one();
   }
-  const Group& here = group->second;
-  if (!here.led && here.running == 0 && here.sightings.empty()) groups_.erase(group);
+  if (!here.led && here.running == 0 && here.visitors.empty()) groups_.erase(group);
 }
 
 }  // namespace imagecalc

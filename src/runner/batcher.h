@@ -2,7 +2,8 @@
 //
 // A lone request never waits. While all cores are busy, small requests for one model and one tensor size gather; the first
 // of them asks for the next turn and, once it has it, runs all that have gathered as one batch, in its own thread. So
-// batches grow by themselves with the load.
+// batches grow by themselves with the load. Where sessions ask again as soon as they are answered, it first waits for those
+// of the last batch: else some of them would always find the model busy, and all batches would be half as large.
 #pragma once
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "runner/buffers.h"
@@ -48,7 +50,7 @@ class Batcher {
   // Requests of so many images, or of a quarter of kMaxFloats, gain nothing from company: they run alone, uncopied.
   static constexpr std::size_t kLargeImages = 32;
 
-  // batch_wait: how long a request may wait for those of sessions that were heard of a moment ago; zero: not at all.
+  // batch_wait: how long a session that was answered is waited for, at most; zero: not at all.
   Batcher(int threads, Buffers& buffers, std::chrono::microseconds batch_wait = {})
       : cores_(threads), buffers_(buffers), batch_wait_(batch_wait) {}
 
@@ -61,6 +63,8 @@ class Batcher {
   std::size_t waiting() const;
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   enum class State { waiting, leads, answered, alone };
 
   struct Slot {
@@ -71,9 +75,12 @@ class Batcher {
   };
   using Slots = std::list<Slot*>;
 
-  struct Sighting {
-    const void* session;
-    std::chrono::steady_clock::time_point time;
+  // What is known of a session: how soon it asks again.
+  struct Visitor {
+    bool here = false;  // its request waits or runs
+    Clock::time_point answered = {};
+    Clock::duration patience = {};  // twice the time that it took to ask again; zero where that was more than batch_wait
+    Clock::time_point leave() const { return answered + patience; }  // when it is no longer waited for
   };
 
   // Requests that may go together.
@@ -82,7 +89,7 @@ class Batcher {
     std::size_t images = 0;   // of those waiting
     std::size_t running = 0;  // requests
     bool led = false;         // whether one of those waiting asks for a turn
-    std::vector<Sighting> sightings;
+    std::unordered_map<const void*, Visitor> visitors;  // by session; empty where nobody is waited for
   };
   using Key = std::tuple<Model*, int, int, Wish>;
   using Groups = std::map<Key, Group>;
@@ -90,10 +97,12 @@ class Batcher {
   static bool is_large(const BatchRequest& request);
 
   Groups::iterator join(Slot& slot);
-  void see(Group& group, const void* session);
+  void welcome(Group& group, const void* session);
   void sweep();
-  void wait_for_company(Group& group, Slot& leader, std::unique_lock<std::mutex>& lock);
-  void lead(Groups::iterator group);
+  static bool is_forgotten(const Visitor& visitor, Clock::time_point now);
+  static Clock::time_point company_until(const Group& group);
+  void wait_for_company(Group& group, Slot& leader);
+  void lead(Groups::iterator group, Slot& leader);
   Slots take(Group& group);
   void compute(Slots& batch, int threads);
   void run_together(Slots& batch, int threads);

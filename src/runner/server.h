@@ -17,7 +17,7 @@ struct ServeOptions {
   std::size_t cache_bytes = std::size_t{2} << 30;
   std::size_t request_bytes = std::size_t{1} << 30;  // that the requests at hand may take; what finds no room waits
   std::chrono::milliseconds request_patience{10'000};  // for so long while none is answered; then it is refused
-  std::chrono::microseconds batch_wait{0};  // how long a request may wait for those of other sessions
+  std::chrono::microseconds batch_wait{0};  // how long a session is waited for, at most: see Batcher
   std::chrono::seconds idle_timeout{0};     // how long to wait for a request; 0: for ever
 };
 

@@ -245,22 +245,45 @@ TEST_F(Gathering, WhatConcernsAllReachesAll) {
   EXPECT_EQ(batcher_.waiting(), 0u);
 }
 
-TEST(Batcher, WaitsForSessionsThatWereHeardOf) {
-  HeldModel model;
-  Buffers buffers;
-  Batcher batcher(2, buffers, 10min);
-  const std::vector<float> image(kImageFloats, 7);
-  auto ask = [&](int session) {
-    static const int sessions[2] = {};
-    batcher.run(
-        {.model = model, .tensors = image.data(), .images = 1, .size = kSize, .session = &sessions[session]});
-  };
+// Two sessions that ask one model for one image at a time.
+class Company : public testing::Test {
+ protected:
+  void ask(int session) {
+    batcher_.run({.model = model_, .tensors = image_.data(), .images = 1, .size = kSize, .session = &sessions_[session]});
+  }
+  // From here on the first one is waited for, for up to twice as long as it takes here to come back.
+  void let_the_first_come_back_after(std::chrono::milliseconds gap) {
+    ask(0);
+    std::this_thread::sleep_for(gap);
+    ask(0);
+  }
+
+  HeldModel model_;
+  Buffers buffers_;
+  Batcher batcher_{2, buffers_, 10min};
+  const std::vector<float> image_ = std::vector<float>(kImageFloats, 7);
+  const int sessions_[2] = {};
+};
+
+TEST_F(Company, IsWaitedForWhereItComesBackSoon) {
+  let_the_first_come_back_after(1s);
+  std::jthread second([&] { ask(1); });
+  while (batcher_.waiting() == 0) std::this_thread::yield();
   ask(0);
-  std::jthread first([&] { ask(1); });
-  while (batcher.waiting() == 0) std::this_thread::yield();
+  second.join();
+  EXPECT_EQ(model_.batches(), (Batches{1, 1, 2})) << "the second session waited for the first one";
+}
+
+TEST_F(Company, IsNotWaitedForLongerThanItTook) {
+  let_the_first_come_back_after(10ms);
+  ask(1);
+  EXPECT_EQ(model_.batches(), (Batches{1, 1, 1}));
+}
+
+TEST_F(Company, IsNotWaitedForAfterItsFirstRequest) {
   ask(0);
-  first.join();
-  EXPECT_EQ(model.batches(), (Batches{1, 2})) << "the second session waited for the first one";
+  ask(1);
+  EXPECT_EQ(model_.batches(), (Batches{1, 1}));
 }
 
 // How many of a session's requests got anything else than their own scores, or their own refusal.

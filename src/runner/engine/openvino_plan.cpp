@@ -20,7 +20,7 @@ namespace {
 
 // What goes at once: a model is compiled for each of these numbers of images when it is first used. One that takes any number
 // would do with one compilation, but pays for every change with as much time as dozens of images take.
-constexpr std::array<std::size_t, 4> kPieces{128, 32, 8, 1};
+constexpr std::array<std::size_t, 5> kPieces{128, 32, 16, 8, 1};
 constexpr int kMaxStreams = 8;  // each keeps buffers of its own
 
 // It reads its libraries when it is first asked for, and keeps them.
