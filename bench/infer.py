@@ -212,6 +212,7 @@ class SqlCell(Cell):
                     f" EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(0, rows)}")
         whole = json.loads(plan)[0]
         node = find_node(whole["Plan"])
+        self.note = node["Engine"]
         times = {part: node[f"{part.capitalize()} Time"] for part in PARTS}
         self.shares = {part: ms / whole["Execution Time"] for part, ms in times.items()}
         around = times["fetch"] + times["transfer"] + times["decode"]

@@ -1,6 +1,6 @@
 // The calls of ic_infer, ic_scores and ic_topk in expressions, as the planner sees them.
 //
-// Here and in infer_plan.cpp the code is Postgres's own kind: no C++ object lives, so ERRORs may pass.
+// Here, in infer_plan.cpp and in infer_hooks.cpp the code is Postgres's own kind: no C++ object lives, so ERRORs may pass.
 #pragma once
 
 #include "pg/postgres_api.h"

@@ -2,7 +2,7 @@
 #include <thread>
 
 #include "codec/value.h"
-#include "pg/infer_plan.h"
+#include "pg/infer_hooks.h"
 #include "pg/postgres_api.h"
 #include "pg/settings.h"
 #include "protocol/messages.h"
@@ -103,5 +103,5 @@ void _PG_init(void) {
                            &setting_inference_precision, static_cast<int>(InferencePrecision::f32), kPrecisions,
                            PGC_USERSET, 0, nullptr, nullptr, nullptr);
   MarkGUCPrefixReserved("imagecalc");
-  install_infer_planner();
+  install_infer_hooks();
 }

@@ -20,6 +20,13 @@ bool may_use_bf16(const Model& model) {
          *model.bf16_accuracy_loss <= kMaxBf16AccuracyLoss;
 }
 
+// The models that this session has sent. Those who asked before the last one came may still be told to send it.
+struct SentModels {
+  std::uint64_t count = 0;
+  ModelHash last{};
+};
+SentModels sent;
+
 }  // namespace
 
 InferRequest request_for(const Model& model) {
@@ -50,17 +57,6 @@ void check_image(const Model& model, Bytes image, InferItem::Kind kind) {
 void check_label_count(int count) {
   if (count < 1) throw Error(Fault::invalid_argument, "k must be at least 1", "k is the number of labels to show.");
 }
-
-namespace {
-
-// The models that this session has sent. Those who asked before the last one came may still be told to send it.
-struct SentModels {
-  std::uint64_t count = 0;
-  ModelHash last{};
-};
-SentModels sent;
-
-}  // namespace
 
 PendingScores::PendingScores(InferRequest request, BytesOf bytes_of)
     : request_(std::move(request)), bytes_of_(std::move(bytes_of)) {

@@ -81,6 +81,14 @@ std::string refusal_of(const ChoiceReport& report, const std::string& plan) {
   return "not tried";
 }
 
+TEST(Trial, ASlowModelIsTriedOnTwoImagesAtATime) {
+  MadeUpPlan slow(kSize, {.delay = 20ms}), same(kSize, {}), other(kSize, {.factor = 1.1f});
+  const Trial trial(slow, kSize, 8, 1, 16'000);  // three images take 20 ms: there is time for two
+  ASSERT_TRUE(trial.can_compare());
+  EXPECT_EQ(trial.check(same), "");
+  EXPECT_NE(trial.check(other), "");
+}
+
 TEST(Choices, TakesTheFastestThatIsRight) {
   Choices choices(kPlain, {made_up("slow", {.delay = 4ms}), made_up("fast", {.delay = 100us}),
                            made_up("wrong", {.factor = 1.02f}), made_up("mixing", {.mixes_images = true}),

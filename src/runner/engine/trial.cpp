@@ -58,9 +58,8 @@ Scores first_rows(const Scores& scores, std::size_t rows) {
   return {scores.outputs, {begin, begin + rows * scores.outputs}};
 }
 
-}  // namespace
-
-std::string score_difference(const Scores& plain, const Scores& other, float tolerance) {
+// range: how far the plain scores of a class lie apart.
+std::string compare(const Scores& plain, const Scores& other, float range, float tolerance) {
   if (other.outputs != plain.outputs || other.values.size() != plain.values.size()) {
     return "it gives " + std::to_string(other.outputs) + " scores an image instead of " + std::to_string(plain.outputs);
   }
@@ -69,9 +68,14 @@ std::string score_difference(const Scores& plain, const Scores& other, float tol
   for (std::size_t i = 0; i < plain.values.size(); ++i) {
     worst = std::max(worst, std::fabs(other.values[i] - plain.values[i]));
   }
-  float range = spread(plain);
   if (worst <= tolerance * range) return {};
   return "its scores are off by " + percent(worst / range) + " of the range of plain LibTorch's";
+}
+
+}  // namespace
+
+std::string score_difference(const Scores& plain, const Scores& other, float tolerance) {
+  return compare(plain, other, spread(plain), tolerance);
 }
 
 Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us)
@@ -123,9 +127,10 @@ Scores Trial::run(Plan& plan, std::size_t images) const {
 }
 
 std::string Trial::check(Plan& plan, float tolerance) const {
-  std::string difference = score_difference(plain_, run(plan, images_.size() / image_floats_), tolerance);
+  const float range = spread(plain_);
+  std::string difference = compare(plain_, run(plan, images_.size() / image_floats_), range, tolerance);
   if (!difference.empty() || batch_ == 1) return difference;
-  return score_difference(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), tolerance);  // nor may its size matter
+  return compare(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), range, tolerance);  // nor may its size matter
 }
 
 float Trial::time(Plan& plan, float best_us) const {
