@@ -93,6 +93,7 @@ class Cell:
     bare: tuple = None
     images: int = 0      # of this repeat, up to now
     elapsed: float = 0   # seconds that they took
+    last_turn: float = 0
     rates: list = dataclasses.field(default_factory=list)
     shares: dict = None
     note: str = ""
@@ -117,10 +118,11 @@ class Cell:
         images, elapsed = self.run(self.turn(seconds))
         self.images += images
         self.elapsed += elapsed
+        self.last_turn = elapsed
 
     def end_repeat(self):
         self.rates.append(self.images / self.elapsed)
-        self.images, self.elapsed = 0, 0
+        self.images, self.elapsed, self.last_turn = 0, 0, 0
 
     def prepare(self, seconds):
         pass
@@ -301,6 +303,9 @@ class Net:
             return (1, 32, 128)
         return (JPEG_BATCH,) if edge == RGB_EDGE else (128,)
 
+    def edges_by_row(self):
+        return tuple(self.tables) if self.options.full else (24, RGB_EDGE)
+
     def sql_cells(self):
         for edge, table in self.tables.items():
             what = f"SQL, icimage {edge}x{edge}" if edge in FORMATS else "SQL, JPEG"
@@ -308,18 +313,20 @@ class Net:
                 jpeg = batch if batch in self.batches(RGB_EDGE) else JPEG_BATCH
                 yield SqlCell(what, str(batch), (edge, batch), ("SQL, JPEG", str(jpeg)), (bare_name(edge), str(batch)),
                               session=self.session, table=table, model=f"{self.name}_{edge}", batch_size=batch)
-            yield SqlCell(what, "row by row", (edge, 1), ("SQL, JPEG", "row by row"), (bare_name(edge), "1"),
-                          session=self.session, table=table, model=f"{self.name}_{edge}")
+            if edge in self.edges_by_row():
+                yield SqlCell(what, "row by row", (edge, 1), ("SQL, JPEG", "row by row"), (bare_name(edge), "1"),
+                              session=self.session, table=table, model=f"{self.name}_{edge}")
 
     def session_cells(self):
-        for clients in (1, 2, 4, 8, 16) if self.options.full else (1, 4, 16):
+        for clients in (1, 2, 4, 8, 16) if self.options.full else (1, 16):
             yield SessionsCell(f"SQL, icimage 24x24, {clients} session{'s'[:clients > 1]}", "a row a query", (24, 128),
                                ("SQL, JPEG", "row by row"), ("SQL, icimage 24x24", "128"), script=self.script,
                                clients=clients)
 
     def loop_cells(self):
         for edge in self.tables:
-            for batch in sorted({1, *self.batches(edge)}):
+            alone = {1} if edge in self.edges_by_row() else set()
+            for batch in sorted(alone.union(self.batches(edge))):
                 yield HelperCell(bare_name(edge), str(batch), (edge, batch), helper=self.loops[self.options.engine],
                                  words=(edge, batch))
         for engine in ENGINES:
@@ -355,7 +362,7 @@ class Net:
 
 
 def take_turns(cells, seconds):
-    while late := [cell for cell in cells if cell.elapsed < 0.95 * seconds]:
+    while late := [cell for cell in cells if cell.elapsed + cell.last_turn / 2 < seconds]:
         for cell in late:
             cell.take_turn(seconds)
     for cell in cells:

@@ -7,10 +7,10 @@ source scripts/lib.sh
 
 PACKAGES=(
   g++ make cmake pkg-config postgresql-15 postgresql-server-dev-15                                   # the extension
-  libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libzstd-dev
+  libeigen3-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libzstd-dev
   libtorch-dev libopenblas0-pthread libssl-dev python3-pip                                           # imagecalc-runner
   python3-torch python3-torchvision python3-numpy python3-pil            # exporting models, drawing pictures
-  libgtest-dev postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl            # the tests
+  libgtest-dev postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl chromium   # the tests
   clang libclang-rt-14-dev llvm                                          # the fuzz targets: libFuzzer, readable stack traces
 )
 

@@ -53,6 +53,7 @@ CREATE TABLE imagecalc.design (
     explore_all         boolean NOT NULL,
     rgb_reference       boolean NOT NULL,
     compression_level   integer NOT NULL,
+    class_weights       text NOT NULL,
     labels              text[] NOT NULL,
     -- state
     state               text NOT NULL DEFAULT 'queued'
@@ -105,6 +106,7 @@ CREATE TABLE imagecalc.trial (
     parent      integer,                      -- the trial whose weights were handed down
     epochs      integer NOT NULL,
     accuracy    real NOT NULL,
+    top5_accuracy real NOT NULL,
     loss        real NOT NULL,
     seconds     real NOT NULL,
     mean        real[] NOT NULL,

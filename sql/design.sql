@@ -27,6 +27,7 @@ CREATE FUNCTION ic_design(
         explore_all       boolean  DEFAULT false,
         rgb_reference     boolean  DEFAULT false,
         compression_level integer  DEFAULT NULL,
+        class_weights     text     DEFAULT 'none',
         name              text     DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_design IS
@@ -37,7 +38,8 @@ COMMENT ON FUNCTION ic_design IS
     'a value), max_accuracy_loss (0..1 below the same model trained on RGB). size: pictures are scaled to size x size. epochs: of a '
     'training from the file''s weights; transfer_epochs: of one from another trial''s. schedule: one-cycle or constant. explore_all: '
     'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. compression_level: effort that '
-    'sizes are predicted for and the DDL asks for, 1 to 19, by default imagecalc.compression_level. name: of the resulting model, by '
+    'sizes are predicted for and the DDL asks for, 1 to 19, by default imagecalc.compression_level. class_weights: none, or balanced, so that a '
+    'rare label counts in training as much as a frequent one. name: of the resulting model, by '
     'default TABLE_ID';
 
 CREATE FUNCTION ic_cancel(design bigint) RETURNS void
@@ -88,11 +90,11 @@ COMMENT ON FUNCTION imagecalc.format_text(integer) IS 'the text of a packed form
 CREATE FUNCTION imagecalc.predictions(design bigint,
         OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
-        OUT latency_measured boolean, OUT bytes real, OUT on_frontier boolean) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'ic_predictions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 6048;
+        OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text)
+    RETURNS SETOF record AS 'MODULE_PATHNAME', 'ic_predictions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 6048;
 COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
-    'what a design''s trials so far predict for each format it may choose: accuracy 0..1 (measured, or the mean of its bucket with '
-    'the bucket''s range), latency in microseconds an image by component, mean bytes of a value';
+    'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, or expected, with an interval for '
+    'nine of ten trainings), latency in microseconds an image by component, mean bytes of a value';
 
 CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage bigint DEFAULT NULL,
         min_accuracy float8 DEFAULT NULL,
@@ -101,7 +103,8 @@ CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage
     BEGIN ATOMIC
         SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.bytes
         FROM imagecalc.predictions(ic_explore.design) AS p
-        WHERE (ic_explore.latency IS NULL
+        WHERE p.accuracy IS NOT NULL
+          AND (ic_explore.latency IS NULL
                OR p.latency_us <= 1e6::float8 * extract(epoch FROM ic_explore.latency)::float8)
           AND (ic_explore.storage IS NULL OR p.bytes <= ic_explore.storage::float8)
           AND (ic_explore.min_accuracy IS NULL OR p.accuracy >= ic_explore.min_accuracy)
@@ -178,6 +181,40 @@ CREATE VIEW ic_designs WITH (security_barrier = true) AS
     WHERE imagecalc.may_see(d.owner);
 COMMENT ON VIEW ic_designs IS 'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run';
 
+CREATE FUNCTION ic_candidates(design bigint,
+        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
+        OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text,
+        OUT saved_bytes bigint, OUT saved_seconds_a_million real) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 6048
+    BEGIN ATOMIC
+        SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.fetch_us, p.decode_us,
+               p.transfer_us, p.model_us, p.latency_measured, p.bytes, p.bytes_deviation, p.on_frontier, p.refusal,
+               (d.rows * (d.jpeg_bytes - p.bytes::float8))::bigint, (d.rgb_latency_us - p.latency_us::float8)::real
+        FROM imagecalc.predictions(ic_candidates.design) AS p
+        LEFT JOIN (SELECT i.jpeg_bytes, i.rgb_latency_us,
+                          coalesce(imagecalc.rows_now(pg_catalog.to_regclass(i.relation)::oid),
+                                   (i.training_images + i.validation_images + i.rejected_images)::float8) AS rows
+                   FROM ic_designs AS i WHERE i.id = ic_candidates.design) AS d ON true;
+    END;
+COMMENT ON FUNCTION ic_candidates(bigint) IS
+    'every format of the design space as the design sees it. accuracy: predicted, or measured, with its interval; NULL where the format '
+    'may not be chosen. Latency in microseconds an image by component, measured or fitted; bytes: mean of a value, with the deviation '
+    'over the sample. refusal: what the model said of a tensor of this size. saved_bytes: what converting the table would save; '
+    'saved_seconds_a_million: what classifying a million of its pictures would, against the same model on RGB decoded from them';
+
+CREATE FUNCTION ic_plot(design bigint, kind text DEFAULT 'latency') RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION ic_plot(bigint, text) IS
+    'a picture of what a design knows, as SVG. kind: latency or storage, accuracy over that, with the frontier and its interval; '
+    'components, where the time of an image goes, beside JPEG';
+
+CREATE FUNCTION ic_report(design bigint) RETURNS text
+    AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION ic_report(bigint) IS
+    'the same on a page of HTML that stands alone: all plots, budgets to move that pick a format, pictures of the table rebuilt from '
+    'formats, where the caller may read them and the column is not converted yet';
+
 CREATE VIEW ic_progress WITH (security_barrier = true) AS
     SELECT d.id AS design, n.state, d.phase, d.step, d.steps,
            imagecalc.format_text(b.format) AS best_format, b.accuracy AS best_accuracy,
@@ -197,15 +234,16 @@ GRANT SELECT ON imagecalc.visible_trial TO PUBLIC;
 
 CREATE FUNCTION ic_trials(design bigint,
         OUT trial integer, OUT kind text, OUT format text, OUT parent integer, OUT epochs integer, OUT accuracy real,
-        OUT loss real, OUT seconds real, OUT finished_at timestamptz) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
+        OUT top5_accuracy real, OUT loss real, OUT seconds real, OUT finished_at timestamptz) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.accuracy, t.loss, t.seconds,
-               t.finished_at
+        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.accuracy, t.top5_accuracy,
+               t.loss, t.seconds, t.finished_at
         FROM imagecalc.visible_trial AS t WHERE t.design = ic_trials.design ORDER BY t.number;
     END;
 COMMENT ON FUNCTION ic_trials(bigint) IS
     'every training that a design ran. kind: reference (on RGB), scratch (from the file''s weights), transfer (from the parent''s '
-    'weights), final (the chosen format, all epochs). accuracy: 0..1 on the validation pictures; loss: cross entropy there';
+    'weights), final (the chosen format, all epochs). accuracy: 0..1 on the validation pictures; top5_accuracy: '
+    'whose label is among the five most probable; loss: cross entropy there';
 
 -- The designs that the current transaction made.
 CREATE VIEW imagecalc.own_insertion AS

@@ -119,3 +119,40 @@ CREATE FUNCTION ic_topk(model text, picture bytea, k integer, OUT label text, OU
     AS 'MODULE_PATHNAME', 'ic_topk_picture' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20000 ROWS 5
     SUPPORT ic_infer_support;
 COMMENT ON FUNCTION ic_topk(text, bytea, integer) IS 'the same for a picture file';
+
+-- ---- against labels that are known
+
+CREATE FUNCTION imagecalc.outcomes(model text, relation regclass, image_column name, label_column name, condition text,
+        OUT label text, OUT predicted text, OUT images bigint, OUT in_top5 bigint) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'ic_outcomes' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 100;
+COMMENT ON FUNCTION imagecalc.outcomes(text, regclass, name, name, text) IS
+    'how many pictures of each label get which other; in_top5: whose own label is among the five most probable';
+
+CREATE FUNCTION ic_evaluate(model text, relation regclass, image_column name DEFAULT NULL, label_column name DEFAULT NULL,
+        condition text DEFAULT NULL, OUT label text, OUT images bigint, OUT accuracy real, OUT top5_accuracy real)
+    RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT o.label, coalesce(sum(o.images), 0::numeric)::bigint,
+               (sum(CASE WHEN o.label = o.predicted THEN o.images ELSE 0::bigint END)::float8 / sum(o.images)::float8)::real,
+               (sum(o.in_top5)::float8 / sum(o.images)::float8)::real
+        FROM imagecalc.outcomes(ic_evaluate.model, ic_evaluate.relation, ic_evaluate.image_column, ic_evaluate.label_column,
+                                ic_evaluate.condition) AS o
+        GROUP BY GROUPING SETS ((), (o.label)) ORDER BY o.label NULLS FIRST;
+    END;
+COMMENT ON FUNCTION ic_evaluate(text, regclass, name, name, text) IS
+    'how often a model is right on pictures whose labels are known: first of all, with label NULL, then of each label; accuracy and '
+    'top5_accuracy 0..1. Rows without picture or label are left out. Columns are found by type where there is one candidate: '
+    'image_column icimage, or else bytea, and label_column text. condition: of rows, as after WHERE, such as $$split = ''validation''$$; '
+    'it runs with search_path pg_catalog. A picture that cannot be read is an ERROR';
+
+CREATE FUNCTION ic_confusion(model text, relation regclass, image_column name DEFAULT NULL, label_column name DEFAULT NULL,
+        condition text DEFAULT NULL, OUT label text, OUT predicted text, OUT images bigint)
+    RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT o.label, o.predicted, o.images
+        FROM imagecalc.outcomes(ic_confusion.model, ic_confusion.relation, ic_confusion.image_column, ic_confusion.label_column,
+                                ic_confusion.condition) AS o
+        ORDER BY o.label, o.images DESC, o.predicted;
+    END;
+COMMENT ON FUNCTION ic_confusion(text, regclass, name, name, text) IS
+    'which labels a model takes for which: how many pictures of each get which other. Arguments are those of ic_evaluate';

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numbers>
 #include <numeric>
 #include <tuple>
 
@@ -13,9 +14,14 @@ namespace {
 
 constexpr int kMaxRefinements = 3;
 
-// A gap's width counts a little beside the bend of the curve, so that ends of equal accuracy still get looked between,
-// the widest first.
-constexpr double kWidthWeight = 0.01;
+// A format promises too little where a training is expected to improve the choice by less than a tenth of a point, or where a
+// latency is to be saved, by less than two per cent of it.
+constexpr double kLeastAccuracyGain = 0.001;
+constexpr double kLeastLatencyGain = 0.02;
+constexpr double kLeastChance = 0.2;  // that a fast format is accurate enough: else the fastest ones, which are not, would be tried
+
+// Of nine of ten values of a normal distribution: so many deviations about the mean.
+constexpr double kNineOfTen = 1.645;
 
 // Accuracies come as 32-bit floats: a loss that is exactly the allowed one must not fail by their rounding. Less than one
 // picture in a million.
@@ -34,32 +40,21 @@ void check_settings(const SearchSettings& settings) {
                 "Set trials_per_bucket to 1 or more.");
 }
 
-double interpolate(double at_j, double at_k, int j, int k, int i) { return at_j + (at_k - at_j) / (k - j) * (i - j); }
+// The standard normal distribution.
+double density(double z) { return std::exp(-z * z / 2) / std::sqrt(2 * std::numbers::pi); }
+double probability_below(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
 
-Prediction interpolate(const Prediction& at_j, const Prediction& at_k, int j, int k, int i) {
-  return {.accuracy = interpolate(at_j.accuracy, at_k.accuracy, j, k, i),
-          .low = interpolate(at_j.low, at_k.low, j, k, i),
-          .high = interpolate(at_j.high, at_k.high, j, k, i)};
+// How much more than `least` is to be expected of a normal variable, counting less as nothing (Jones, Schonlau and Welch,
+// Efficient global optimization of expensive black-box functions, 1998).
+double expected_gain(const AccuracyModel::Estimate& estimate, double least) {
+  if (estimate.deviation <= 0) return std::max(0.0, estimate.mean - least);
+  const double z = (estimate.mean - least) / estimate.deviation;
+  return estimate.deviation * (density(z) + z * probability_below(z));
 }
 
-// Fills the unsampled buckets between their sampled neighbours; outside these the nearest one's values hold.
-std::vector<Prediction> fill(const std::vector<std::optional<Prediction>>& sampled) {
-  std::vector<Prediction> curve(sampled.size());
-  std::optional<int> left;
-  for (int bucket = 0; bucket < int(sampled.size()); ++bucket) {
-    if (!sampled[bucket]) continue;
-    curve[bucket] = *sampled[bucket];
-    for (int i = left ? *left + 1 : 0; i < bucket; ++i) {
-      curve[i] = left ? interpolate(curve[*left], curve[bucket], *left, bucket, i) : curve[bucket];
-    }
-    left = bucket;
-  }
-  for (std::size_t i = left ? *left + 1 : 0; left && i < curve.size(); ++i) curve[i] = curve[*left];
-  return curve;
-}
-
-bool none(const std::vector<std::optional<Prediction>>& sampled) {
-  return std::none_of(sampled.begin(), sampled.end(), [](const auto& bucket) { return bucket.has_value(); });
+double probability_above(const AccuracyModel::Estimate& estimate, double least) {
+  if (estimate.deviation <= 0) return estimate.mean >= least ? 1 : 0;
+  return probability_below((estimate.mean - least) / estimate.deviation);
 }
 
 }  // namespace
@@ -69,7 +64,9 @@ struct Search::Record {
   std::vector<std::optional<double>> measured;  // by candidate, its latest trial that belongs to the curve
   std::vector<std::optional<double>> final;     // by candidate: more epochs, so no part of the curve
   std::vector<std::optional<int>> last_trial;   // by bucket, of those that belong to the curve
+  std::vector<AccuracySample> samples;          // all of them, final ones too
   std::optional<double> reference;
+  bool ended = false;  // there was a final training
 };
 
 Search::Search(std::vector<Candidate> candidates, const SearchSettings& settings, const Budgets& budgets)
@@ -106,11 +103,9 @@ std::optional<int> Search::bucket(std::size_t candidate) const {
 
 // The formats to train in a bucket, evenly by position from the least to the most compressing, both ends among them; the one
 // in the middle where a single one is asked.
-std::vector<std::size_t> Search::spread(int bucket, bool only_within_budgets) const {
+std::vector<std::size_t> Search::spread(int bucket) const {
   std::vector<std::size_t> members;
-  for (std::size_t p = bucket_begin(bucket + 1); p-- > bucket_begin(bucket);) {
-    if (!only_within_budgets || within_budgets(candidates_[ordered_[p]])) members.push_back(ordered_[p]);
-  }
+  for (std::size_t p = bucket_begin(bucket + 1); p-- > bucket_begin(bucket);) members.push_back(ordered_[p]);
   const std::size_t wanted = std::min<std::size_t>(settings_.trials_per_bucket, members.size());
   if (wanted == 1) return {members[(members.size() - 1) / 2]};
   std::vector<std::size_t> chosen;
@@ -128,51 +123,58 @@ Search::Record Search::read(const std::vector<Trial>& trials) const {
   for (const Trial& trial : sorted) {
     if (trial.kind == TrialKind::reference) record.reference = trial.accuracy;
     if (trial.kind == TrialKind::reference || !trial.candidate || *trial.candidate >= candidates_.size()) continue;
+    const Candidate& candidate = candidates_[*trial.candidate];
+    record.samples.push_back({candidate.format, candidate.bytes, trial.accuracy, trial.kind == TrialKind::transfer});
     (trial.kind == TrialKind::final ? record.final : record.measured)[*trial.candidate] = trial.accuracy;
+    record.ended |= trial.kind == TrialKind::final;
     if (trial.kind == TrialKind::final) continue;
     if (auto in = bucket(*trial.candidate)) record.last_trial[*in] = trial.number;
   }
   return record;
 }
 
-// The mean, worst and best of the trials of each bucket that has some.
-std::vector<std::optional<Prediction>> Search::sampled_curve(const Record& record) const {
-  std::vector<std::optional<Prediction>> curve(bucket_count());
-  for (int bucket = 0; bucket < bucket_count(); ++bucket) {
-    std::vector<double> found;
-    for (std::size_t p = bucket_begin(bucket); p < bucket_begin(bucket + 1); ++p) {
-      if (auto accuracy = record.measured[ordered_[p]]) found.push_back(*accuracy);
+// What the sampling of these buckets has trained, and nothing else: what is trained later must not change the order that led
+// there.
+std::vector<AccuracySample> Search::samples_of(const std::vector<int>& buckets, const Record& record) const {
+  std::vector<AccuracySample> samples;
+  for (int bucket : buckets) {
+    for (std::size_t format : spread(bucket)) {
+      if (auto accuracy = record.measured[format]) {
+        samples.push_back({candidates_[format].format, candidates_[format].bytes, *accuracy, false});
+      }
     }
-    if (found.empty()) continue;
-    const auto [low, high] = std::minmax_element(found.begin(), found.end());
-    const double mean = std::accumulate(found.begin(), found.end(), 0.0) / double(found.size());
-    curve[bucket] = Prediction{.accuracy = mean, .low = *low, .high = *high};
   }
-  return curve;
+  return samples;
 }
 
-// The bucket to sample after these: both ends, then the middle of the gap between neighbours where the curve bends most.
+// The bucket to sample after these: both ends, then the middle of the gap between neighbours that it tells most of: where the
+// curve bends, as its best trials draw it, or what lies between is uncertain.
 std::optional<int> Search::next_bucket(std::vector<int> sampled, const Record& record) const {
   if (int(sampled.size()) >= std::min(settings_.sampled_buckets, bucket_count())) return std::nullopt;
   if (sampled.empty()) return bucket_count() - 1;
   if (sampled.size() == 1) return 0;
   std::sort(sampled.begin(), sampled.end());
-  // Of the formats that sampling trains, and no others: what is trained later must not change the order that led there.
+  const AccuracyModel model(samples_of(sampled, record));
   auto accuracy = [&](int bucket) {
     double most = 0;
-    for (std::size_t format : spread(bucket, false)) most = std::max(most, record.measured[format].value_or(0));
+    for (std::size_t format : spread(bucket)) most = std::max(most, record.measured[format].value_or(0));
     return most;
   };
-  std::optional<int> middle;
+  auto uncertainty = [&](int bucket) {
+    const std::size_t middle = ordered_[(bucket_begin(bucket) + bucket_begin(bucket + 1)) / 2];
+    return model.predict(candidates_[middle].format, candidates_[middle].bytes).deviation;
+  };
+  std::optional<int> next;
   double most = -1;
   for (std::size_t i = 1; i < sampled.size(); ++i) {
-    const int j = sampled[i - 1], k = sampled[i];
-    const double bend = std::abs(accuracy(k) - accuracy(j)) + kWidthWeight * (k - j);
-    if (k - j < 2 || bend <= most) continue;
-    most = bend;
-    middle = (j + k) / 2;
+    const int j = sampled[i - 1], k = sampled[i], middle = (j + k) / 2;
+    if (k - j < 2) continue;
+    const double worth = std::abs(accuracy(k) - accuracy(j)) + uncertainty(middle);
+    if (worth <= most) continue;
+    most = worth;
+    next = middle;
   }
-  return middle;
+  return next;
 }
 
 // The first of these formats that has not been trained. Weights are handed down within the bucket, and into it from the
@@ -186,40 +188,49 @@ std::optional<TrialPlan> Search::train_in(int bucket, const std::vector<std::siz
   return TrialPlan{.kind = parent ? TrialKind::transfer : TrialKind::scratch, .candidate = *candidate, .parent = parent};
 }
 
-// Whether the sampling of the curve trains a format of this bucket that may be chosen.
-bool Search::covered(int bucket, const std::vector<int>& sampled) const {
-  if (std::find(sampled.begin(), sampled.end(), bucket) == sampled.end()) return false;
-  const auto formats = spread(bucket, false);
-  return std::any_of(formats.begin(), formats.end(), [this](std::size_t f) { return within_budgets(candidates_[f]); });
+// What training this format is expected to improve the choice by: accuracy, or where the fastest format is wanted, a part of
+// its latency. choice: the best so far, and what the model makes of its accuracy.
+double Search::promise(std::size_t candidate, const AccuracyModel& model, const Record& record,
+                       const std::optional<std::pair<std::size_t, double>>& choice) const {
+  const auto estimate = model.predict(candidates_[candidate].format, candidates_[candidate].bytes);
+  if (!budgets_.max_accuracy_loss) return choice ? expected_gain(estimate, choice->second) : 1;
+  const double saved = choice ? 1 - candidates_[candidate].latency_us / candidates_[choice->first].latency_us : 1;
+  if (saved <= 0) return 0;
+  const double chance = probability_above(estimate, record.reference.value_or(1) - *budgets_.max_accuracy_loss);
+  return chance < kLeastChance && choice ? 0 : saved * chance;
 }
 
-// The next trial in a bucket where the choice is predicted to lie but no format has been told apart yet.
-std::optional<TrialPlan> Search::refine(const std::vector<int>& sampled, const Record& record) const {
-  auto measured = [&](std::size_t candidate) { return record.measured[candidate].has_value(); };
-  auto touched = [&](const std::vector<std::size_t>& formats) {
-    return std::any_of(formats.begin(), formats.end(), measured);
-  };
-  int refinements = 0;
-  for (int bucket = 0; bucket < bucket_count(); ++bucket) {
-    const auto formats = spread(bucket, true);
-    if (covered(bucket, sampled) || !touched(formats)) continue;
-    if (auto begun = train_in(bucket, formats, record)) return begun;
-    ++refinements;
+// The format within the budgets whose training promises most, where that is enough.
+std::optional<std::size_t> Search::most_promising(const Record& record) const {
+  if (record.samples.empty()) return std::nullopt;
+  const AccuracyModel model(record.samples);
+  std::optional<std::pair<std::size_t, double>> choice;
+  if (const auto known = best(record.measured, record)) {
+    choice.emplace(*known, model.predict(candidates_[*known].format, candidates_[*known].bytes).mean);
   }
-  const auto choice = predicted_choice(record);
-  if (!choice || refinements >= kMaxRefinements) return std::nullopt;
-  const int bucket = *this->bucket(*choice);
-  const auto formats = spread(bucket, true);
-  if (covered(bucket, sampled) || touched(formats)) return std::nullopt;
-  return train_in(bucket, formats, record);
+  std::optional<std::size_t> found;
+  double most = budgets_.max_accuracy_loss ? kLeastLatencyGain : kLeastAccuracyGain;
+  for (std::size_t candidate : ordered_) {
+    if (record.measured[candidate] || !within_budgets(candidates_[candidate])) continue;
+    const double promised = promise(candidate, model, record, choice);
+    if (promised <= most) continue;
+    most = promised;
+    found = candidate;
+  }
+  return found;
 }
 
-// The choice if every format had its bucket's accuracy.
-std::optional<std::size_t> Search::predicted_choice(const Record& record) const {
-  const auto curve = fill(sampled_curve(record));
-  std::vector<std::optional<double>> accuracy(candidates_.size());
-  for (std::size_t candidate : ordered_) accuracy[candidate] = curve[*bucket(candidate)].high;
-  return best(accuracy, record);
+// The next trial beside those of the sampled buckets.
+std::optional<TrialPlan> Search::refine(const std::vector<int>& sampled, const Record& record) const {
+  std::vector<bool> planned(candidates_.size());
+  for (int bucket : sampled) {
+    for (std::size_t format : spread(bucket)) planned[format] = true;
+  }
+  int refinements = 0;
+  for (std::size_t candidate : ordered_) refinements += record.measured[candidate].has_value() && !planned[candidate];
+  if (refinements >= kMaxRefinements * settings_.trials_per_bucket) return std::nullopt;
+  const auto candidate = most_promising(record);
+  return candidate ? train_in(*bucket(*candidate), {*candidate}, record) : std::nullopt;
 }
 
 // The best under the budgets of those whose accuracy is given.
@@ -243,42 +254,49 @@ std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
   if (!feasible_) return std::nullopt;
   const Record record = read(trials);
   if (wants_reference() && !record.reference) return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}};
+  if (record.ended) return std::nullopt;
 
   std::vector<int> sampled;
   while (const auto bucket = next_bucket(sampled, record)) {
-    if (auto plan = train_in(*bucket, spread(*bucket, false), record)) return plan;
+    const bool may_stop = sampled.size() >= 2 && !settings_.explore_all && best(record.measured, record);
+    const auto formats = spread(*bucket);
+    const bool begun = std::any_of(formats.begin(), formats.end(), [&](std::size_t f) { return record.measured[f].has_value(); });
+    if (may_stop && !begun && !most_promising(record)) break;
+    if (auto plan = train_in(*bucket, formats, record)) return plan;
     sampled.push_back(*bucket);
   }
   if (auto plan = refine(sampled, record)) return plan;
 
   const auto choice = best(record.measured, record);
-  if (!choice || record.final[*choice]) return std::nullopt;
+  if (!choice) return std::nullopt;
   return TrialPlan{.kind = TrialKind::final, .candidate = choice, .parent = {}};
 }
 
 int Search::planned_trials() const {
   if (!feasible_) return 0;
   const int buckets = bucket_count(), sampled = std::min(settings_.sampled_buckets, buckets);
-  // Where all is explored, a sampled bucket may still hold no trained format within the budgets.
-  const int refined = std::min(kMaxRefinements, settings_.explore_all ? buckets : buckets - sampled);
   const int largest_bucket = (int(ordered_.size()) + buckets - 1) / buckets;
-  const int in_a_bucket = std::min(settings_.trials_per_bucket, largest_bucket);
-  return (wants_reference() ? 1 : 0) + (sampled + refined) * in_a_bucket + 1;
+  const int in_samples = sampled * std::min(settings_.trials_per_bucket, largest_bucket);
+  const int refinements = std::min(kMaxRefinements * settings_.trials_per_bucket, int(ordered_.size()) - in_samples);
+  return (wants_reference() ? 1 : 0) + in_samples + std::max(refinements, 0) + 1;
 }
 
 std::vector<std::optional<Prediction>> Search::predict(const std::vector<Trial>& trials) const {
   const Record record = read(trials);
-  const auto sampled = sampled_curve(record);
-  const auto curve = fill(sampled);
-  const bool unknown = none(sampled);
   std::vector<std::optional<Prediction>> predictions(candidates_.size());
+  if (record.samples.empty()) return predictions;
+  const AccuracyModel model(record.samples);
   for (std::size_t candidate : ordered_) {
     const auto measured = record.final[candidate] ? record.final[candidate] : record.measured[candidate];
     if (measured) {
       predictions[candidate] = Prediction{.accuracy = *measured, .low = *measured, .high = *measured, .measured = true};
-    } else if (!unknown) {
-      predictions[candidate] = curve[*bucket(candidate)];
+      continue;
     }
+    const auto estimate = model.predict(candidates_[candidate].format, candidates_[candidate].bytes);
+    const double reach = kNineOfTen * std::hypot(estimate.deviation, model.seed_deviation());
+    const auto cut = [](double accuracy) { return std::clamp(accuracy, 0.0, 1.0); };
+    predictions[candidate] = Prediction{.accuracy = cut(estimate.mean), .low = cut(estimate.mean - reach),
+                                        .high = cut(estimate.mean + reach)};
   }
   return predictions;
 }

@@ -4,6 +4,7 @@
 
 #include "codec/tensor.h"
 #include "codec/value.h"
+#include "pg/columns.h"
 #include "pg/datum.h"
 #include "pg/design_store.h"
 #include "pg/design_worker.h"
@@ -23,13 +24,13 @@ constexpr int kMaxLabels = 10'000;
 enum DesignArgument {
   kImages, kModel, kImageColumn, kLabelColumn, kSplitColumn, kLatency, kStorage, kMaxAccuracyLoss, kLatencyBatch, kSize, kEpochs,
   kTransferEpochs, kBuckets, kSampledBuckets, kTrialsPerBucket, kValidation, kMaxImages, kBatchSize, kSchedule, kLearningRate,
-  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kName, kDesignArgumentCount
+  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kClassWeights, kName, kDesignArgumentCount
 };
 
 const char* const kArgumentNames[kDesignArgumentCount] = {
     "images", "model", "image_column", "label_column", "split_column", "latency", "storage", "max_accuracy_loss", "latency_batch",
     "size", "epochs", "transfer_epochs", "buckets", "sampled_buckets", "trials_per_bucket", "validation", "max_images", "batch_size",
-    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "name"};
+    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "class_weights", "name"};
 
 class Arguments {
  public:
@@ -119,6 +120,10 @@ void read_settings(const Arguments& arguments, Design& design) {
   if (schedule != "one-cycle" && schedule != "constant")
     throw Error(Fault::invalid_argument, "schedule \"" + schedule + "\" is unknown", "Choose one-cycle or constant.");
   design.one_cycle = schedule == "one-cycle";
+  const std::string class_weights = arguments.string(kClassWeights);
+  if (class_weights != "none" && class_weights != "balanced")
+    throw Error(Fault::invalid_argument, "class_weights \"" + class_weights + "\" is unknown", "Choose none or balanced.");
+  design.balanced = class_weights == "balanced";
   design.learning_rate = arguments.positive(kLearningRate, 1000);
   design.seed = static_cast<std::uint64_t>(DatumGetInt64(arguments.required(kSeed)));
   design.search.explore_all = DatumGetBool(arguments.required(kExploreAll));
@@ -130,49 +135,6 @@ void read_settings(const Arguments& arguments, Design& design) {
 }
 
 // ---- the relation and its columns
-
-struct Column {
-  std::string name, type;
-};
-
-std::vector<Column> list_columns(SqlScope& sql, const std::string& relation) {
-  std::vector<Column> columns;
-  for (const Row& row : sql.run("SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
-                                "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", {relation}))
-    columns.push_back({row.text(0), row.text(1)});
-  return columns;
-}
-
-bool is_label_type(const std::string& type) { return type == "text" || type == "character varying" || type == "character"; }
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-// The column of that name, or the only one that fits.
-template <typename Fits>
-Column pick_column(const std::vector<Column>& columns, const std::optional<std::string>& wanted, const char* argument,
-                   const char* kind, Fits fits) {
-  std::vector<std::string> candidates;
-  const Column* found = nullptr;
-  for (const Column& column : columns) {
-    if (wanted ? column.name == *wanted : fits(column)) {
-      candidates.push_back(column.name);
-      found = &column;
-    }
-  }
-  if (candidates.size() == 1) return *found;
-  if (wanted)
-    throw Error(Fault::invalid_argument, "column \"" + *wanted + "\" does not exist",
-                std::string("It was given as ") + argument + ".");
-  if (candidates.empty())
-    throw Error(Fault::invalid_argument, std::string("the table has no ") + kind + " column",
-                std::string("Name the column with ") + argument + " => '...'.");
-  throw Error(Fault::invalid_argument, std::string("the table has several ") + kind + " columns: " + joined(candidates),
-              std::string("Name the one to use with ") + argument + " => '...'.");
-}
 
 void check_image_column(const std::vector<Column>& columns, const Column& image) {
   if (image.type == "bytea") return;
@@ -209,7 +171,7 @@ void find_columns(const Arguments& arguments, Design& design) {
   check_image_column(columns, image);
   design.image_column = image.name;
   const Column label = pick_column(columns, arguments.name(kLabelColumn), "label_column", "text", [&](const Column& column) {
-    return is_label_type(column.type) && column.name != design.split_column;
+    return column.is_text() && column.name != design.split_column;
   });
   if (label.type == "bytea")
     throw Error(Fault::invalid_argument, "column \"" + label.name + "\" has type bytea, but labels are text",

@@ -54,7 +54,7 @@ std::optional<Design> load_design(std::int64_t id) {
   const Rows rows = sql.run(
       "SELECT owner::oid, relation, image_column, label_column, split_column, model_name, latency_us, storage, max_accuracy_loss, "
       "latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, max_images, "
-      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, state "
+      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, state "
       "FROM imagecalc.design WHERE id = $1", {id});
   if (rows.empty()) return std::nullopt;
   const Row& row = rows[0];
@@ -88,6 +88,7 @@ std::optional<Design> load_design(std::int64_t id) {
   design.search.explore_all = row.boolean(column++);
   design.search.train_reference = row.boolean(column++);
   design.compression_level = integer();
+  design.balanced = row.text(column++) == "balanced";
   design.state = row.text(column++);
   design.labels = load_labels(sql, id);
   return design;
@@ -98,9 +99,9 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
   const std::string statement =
       "INSERT INTO imagecalc.design (owner, relation, image_column, label_column, split_column, model_name, latency_us, storage, "
       "max_accuracy_loss, latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, "
-      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, labels) "
+      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, labels) "
       "VALUES ($1::oid::regrole, $2, $3::name, $4::name, $5::name, $6, $7::float8, $8::float8, $9::float8, $10, $11, $12, $13, "
-      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, " + text_array_expression(design.labels) + ") RETURNING id";
+      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, " + text_array_expression(design.labels) + ") RETURNING id";
   const auto real = [](const std::optional<double>& value) { return value ? std::optional(digits(*value)) : std::nullopt; };
   const std::optional<std::string> latency = real(design.budgets.latency_us), storage = real(design.budgets.bytes),
                                    loss = real(design.budgets.max_accuracy_loss);
@@ -110,7 +111,8 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
        storage, loss, design.latency_batch, design.size, design.epochs, design.transfer_epochs, design.search.buckets,
        design.search.sampled_buckets, design.search.trials_per_bucket, design.validation, design.max_images, design.batch_size,
        design.one_cycle ? "one-cycle" : "constant", design.learning_rate, static_cast<std::int64_t>(design.seed),
-       design.search.explore_all, design.search.train_reference, design.compression_level});
+       design.search.explore_all, design.search.train_reference, design.compression_level,
+       design.balanced ? "balanced" : "none"});
   const std::int64_t id = rows.at(0).integer(0);
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, 0, $2)", {id, model});
   return id;
@@ -190,8 +192,8 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
   SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
-                                "deviation[1], deviation[2], deviation[3], bf16_accuracy FROM imagecalc.trial WHERE design = $1 ORDER BY "
-                                "number",
+                                "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy FROM imagecalc.trial "
+                                "WHERE design = $1 ORDER BY number",
                                 {design})) {
     TrialRow trial;
     trial.trial.number = static_cast<int>(row.integer(0));
@@ -208,6 +210,7 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
     trial.loss = row.real(6);
     trial.seconds = row.real(7);
     if (!row.null(14)) trial.bf16_accuracy = row.real(14);
+    trial.top5_accuracy = row.real(15);
     for (std::size_t c = 0; c < 3; ++c) {
       trial.normalisation.mean[c] = static_cast<float>(row.real(8 + c));
       trial.normalisation.deviation[c] = static_cast<float>(row.real(11 + c));
@@ -226,9 +229,10 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
   const std::string mean = array_literal(row.normalisation.mean), deviation = array_literal(row.normalisation.deviation);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation, "
-          "bf16_accuracy) VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real)",
+          "bf16_accuracy, top5_accuracy) "
+          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real, $13)",
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
-           mean, deviation, row.bf16_accuracy});
+           mean, deviation, row.bf16_accuracy, row.top5_accuracy});
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, $2, $3)", {design, row.trial.number, weights});
 }
 

@@ -35,6 +35,7 @@ struct Design {
   double learning_rate = 0;
   std::uint64_t seed = 0;
   int compression_level = 0;
+  bool balanced = false;  // class weights
   std::vector<std::string> labels;
   std::string state;
 };
@@ -62,7 +63,7 @@ struct TrialRow {
   std::optional<Format> format;  // absent: RGB
   std::optional<int> parent;
   int epochs = 0;
-  double loss = 0, seconds = 0;
+  double top5_accuracy = 0, loss = 0, seconds = 0;
   std::optional<double> bf16_accuracy;  // where it was measured
   Normalisation normalisation;
 };

@@ -155,6 +155,7 @@ void Job::begin() {
   setup.batch_size = static_cast<std::uint32_t>(design_.batch_size);
   setup.learning_rate = static_cast<float>(design_.learning_rate);
   setup.one_cycle = design_.one_cycle;
+  setup.balanced = design_.balanced;
   setup.seed = design_.seed;
   setup.max_pixels = setting_max_pixels;
   trainer_->ask_for<Done>(setup);
@@ -404,6 +405,7 @@ void Job::run_trial(const TrialPlan& plan) {
     return;
   }
   row.trial.accuracy = reply.accuracy;
+  row.top5_accuracy = reply.top5_accuracy;
   row.loss = reply.loss;
   row.seconds = reply.seconds;
   if (reply.bf16_accuracy) row.bf16_accuracy = *reply.bf16_accuracy;

@@ -116,7 +116,7 @@ void fields(auto& archive, Is<StatisticsReply> auto& m) {
 void fields(auto&, Is<ResetStatistics> auto&) {}
 
 void fields(auto& archive, Is<TrainSetup> auto& m) {
-  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.seed, m.max_pixels);
+  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.seed, m.max_pixels);
 }
 void fields(auto& archive, Is<AddImages::Image> auto& m) { archive(m.file, m.label, m.validation); }
 void fields(auto& archive, Is<AddImages> auto& m) { archive(m.images); }
@@ -127,7 +127,7 @@ void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.d
 void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }
 void fields(auto& archive, Is<TrainReply> auto& m) {
-  archive(m.accuracy, m.loss, m.seconds, m.bf16_accuracy, m.normalisation, m.weights);
+  archive(m.accuracy, m.top5_accuracy, m.loss, m.seconds, m.bf16_accuracy, m.normalisation, m.weights);
 }
 
 constexpr Fault largest(Fault) { return Fault::last; }

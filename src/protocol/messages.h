@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 4;
+inline constexpr std::uint32_t kProtocolVersion = 5;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -174,6 +174,7 @@ struct TrainSetup {
   std::uint32_t batch_size = 32;
   float learning_rate = 0.05f;
   bool one_cycle = true;  // else constant
+  bool balanced = false;  // whether each class counts as much as any other, however few its pictures
   std::uint64_t seed = 0;
   std::int64_t max_pixels = 0;
 };
@@ -220,7 +221,8 @@ struct Progress {
 };
 
 struct TrainReply {
-  float accuracy = 0;  // top-1 on the validation pictures, 0..1
+  float accuracy = 0;       // top-1 on the validation pictures, 0..1
+  float top5_accuracy = 0;  // whose label is among the five with the highest scores
   float loss = 0;      // cross entropy on the validation pictures
   float seconds = 0;
   std::optional<float> bf16_accuracy;  // in bfloat16, where that was asked for and this machine serves models so

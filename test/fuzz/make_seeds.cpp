@@ -80,7 +80,7 @@ void add_messages(const Folder& folder) {
       Train{format, 20, 7, std::nullopt, true},
       Train{rgb, 20, 7, bytes, false},
       Progress{3, 20, 0.75f},
-      TrainReply{0.91f, 0.3f, 12.0f, 0.9f, {}, bytes},
+      TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 0.9f, {}, bytes},
       ReadStatistics{},
       ResetStatistics{},
       StatisticsReply{.engines = {EngineChoice::libtorch}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}},

@@ -39,6 +39,7 @@ SELECT complains(design_call(:'script', additions), '22023', '%' || part || '%',
     ('storage => 1000, max_images => 1', 'max_images 1', '%'),
     ('storage => 1000, batch_size => 1', 'batch_size 1', '%'),
     ('storage => 1000, schedule => ''cosine''', 'schedule "cosine"', 'Choose one-cycle or constant.'),
+    ('storage => 1000, class_weights => ''heavy''', 'class_weights "heavy"', 'Choose none or balanced.'),
     ('storage => 1000, learning_rate => 0', 'learning_rate 0', '%'),
     ('storage => 1000, learning_rate => ''Infinity''', 'learning_rate inf', '%'),
     ('storage => 1000, seed => NULL', 'seed of ic_design must not be NULL', '%'),
@@ -151,7 +152,7 @@ SELECT complains('ic_test_stranger', format(statement, :id), '42501', 'must be o
 FROM (VALUES ('SELECT ic_cancel(%s)'), ('SELECT ic_resume(%s)'), ('SELECT ic_drop_design(%s)')) AS s(statement);
 SELECT complains('ic_test_stranger', format(statement, :id), state, 'design % does not exist, or is not yours',
                  '%ic_designs%', statement)
-FROM (VALUES ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'),
+FROM (VALUES ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'), ('SELECT ic_candidates(%s)', '22023'), ('SELECT ic_plot(%s)', '22023'),
       ('CALL ic_wait(%s)', '42704')) AS s(statement, state);
 SET ROLE ic_test_stranger;
 SELECT (SELECT count(*) FROM ic_designs) + (SELECT count(*) FROM ic_progress) + (SELECT count(*) FROM ic_trials(:id))
@@ -165,7 +166,7 @@ RESET ROLE;
 SELECT is(:seen, 2, 'a member of its owner''s role does');
 SELECT complains(format(statement, 999999), state, 'design 999999 does not exist%', '%ic_designs%', statement)
 FROM (VALUES ('SELECT ic_cancel(%s)', '22023'), ('SELECT ic_resume(%s)', '22023'), ('SELECT ic_drop_design(%s)', '22023'),
-             ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'), ('CALL ic_wait(%s)', '42704'))
+             ('SELECT ic_explore(%s)', '22023'), ('SELECT ic_frontier(%s)', '22023'), ('SELECT ic_candidates(%s)', '22023'), ('SELECT ic_plot(%s)', '22023'), ('CALL ic_wait(%s)', '42704'))
          AS s(statement, state);
 SELECT is_empty('SELECT * FROM ic_trials(999999)', 'and no trials');
 

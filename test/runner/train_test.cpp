@@ -111,6 +111,7 @@ TEST(Training, LearnsAndRepeatsItselfAndHandsDown) {
   auto first = expect_reply<TrainReply>(runner.ask(request, [&](const Progress& progress) { steps.push_back(progress); }));
   EXPECT_GT(first.accuracy, 0.6) << "chance is 0.25";
   EXPECT_LE(first.accuracy, 1);
+  EXPECT_EQ(first.top5_accuracy, 1) << "there are four classes";
   EXPECT_GT(first.seconds, 0);
   ASSERT_EQ(steps.size(), 8u);
   EXPECT_EQ(steps.back().step, 8u);
@@ -133,6 +134,29 @@ TEST(Training, LearnsAndRepeatsItselfAndHandsDown) {
   if (handed_down.bf16_accuracy) {
     EXPECT_NEAR(*handed_down.bf16_accuracy, first.accuracy, 0.05);
   }
+}
+
+// Many pictures of the first class to train on and few of the others, which alone are to be told apart.
+AddImages unbalanced_images() {
+  AddImages chosen;
+  std::map<std::uint32_t, int> seen;
+  for (const AddImages::Image& image : images().images) {
+    if (image.validation ? image.label > 0 : image.label == 0 || seen[image.label]++ < 6) chosen.images.push_back(image);
+  }
+  return chosen;
+}
+
+TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
+  double accuracy[2];
+  for (bool balanced : {false, true}) {
+    TrainingRunner runner;
+    TrainSetup setup = setup_for(test::exported_model("script"));
+    setup.balanced = balanced;
+    expect_reply<Done>(runner.ask(setup));
+    expect_reply<AddReply>(runner.ask(unbalanced_images()));
+    accuracy[balanced] = expect_reply<TrainReply>(runner.ask(train_for("1x1/b8/k3/q20@64", 10))).accuracy;
+  }
+  EXPECT_GT(accuracy[true], accuracy[false]);
 }
 
 TEST(Training, ReadsRgbToo) {

@@ -41,6 +41,7 @@ std::vector<Message> all_messages() {
                    .batch_size = 16,
                    .learning_rate = 0.01f,
                    .one_cycle = false,
+                   .balanced = true,
                    .seed = ~0ull,
                    .max_pixels = 1};
   return {Hello{},
@@ -68,8 +69,8 @@ std::vector<Message> all_messages() {
           Train{format_input(), 20, 7, std::nullopt, true},
           Train{rgb_input(), 20, 7, Blob(100, 8), false},
           Progress{3, 20, 0.75f},
-          TrainReply{0.91f, 0.3f, 12.0f, 0.9f, some_normalisation(), Blob(40, 2)},
-          TrainReply{0.91f, 0.3f, 12.0f, std::nullopt, {}, Blob(40, 2)},
+          TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 0.9f, some_normalisation(), Blob(40, 2)},
+          TrainReply{0.91f, 0.99f, 0.3f, 12.0f, std::nullopt, {}, Blob(40, 2)},
           ReadStatistics{},
           ResetStatistics{},
           Leaving{},

@@ -22,6 +22,7 @@ namespace {
 constexpr double kMomentum = 0.9;
 constexpr double kWeightDecay = 4e-5;
 constexpr std::size_t kNormalisationPictures = 256;
+constexpr std::int64_t kTop = 5;
 
 // Pictures of a batch as the model reads them.
 struct Batch {
@@ -102,6 +103,16 @@ double one_cycle(double peak, std::size_t step, std::size_t steps) {
   return peak * 0.5 * (1 + std::cos(std::numbers::pi * (at - kUp) / (1 - kUp)));
 }
 
+// The inverse of how frequent a class is, 1 where all are equally so.
+at::Tensor balanced_weights(const std::vector<Sample>& samples, std::uint32_t classes) {
+  std::vector<float> weights(classes);
+  for (const Sample& sample : samples) ++weights[sample.label];
+  for (float& weight : weights) {
+    weight = weight > 0 ? static_cast<float>(samples.size()) / (static_cast<float>(classes) * weight) : 0;
+  }
+  return at::tensor(weights);
+}
+
 class Training {
  public:
   Training(const TrainSetup& setup, const DataSet& data, const Train& request, const Interrupt& interrupt)
@@ -114,7 +125,8 @@ class Training {
             measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
         loader_(request.input, normalisation_, setup, request.seed, interrupt),
         batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
-        batches_(data.training().size() / batch_size_) {}
+        batches_(data.training().size() / batch_size_),
+        class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes) : at::Tensor()) {}
 
   TrainReply run(const std::function<void(const Progress&)>& progress) {
     auto start = std::chrono::steady_clock::now();
@@ -172,7 +184,7 @@ class Training {
 
   double step(Batch& batch, torch::optim::SGD& optimizer) {
     optimizer.zero_grad();
-    at::Tensor loss = at::cross_entropy_loss(scores_of(batch), label_tensor(batch));
+    at::Tensor loss = at::cross_entropy_loss(scores_of(batch), label_tensor(batch), class_weights_);
     loss.backward();
     optimizer.step();
     return loss.item<double>();
@@ -210,6 +222,11 @@ class Training {
     return scores.argmax(1).eq(label_tensor(batch)).sum().item<std::int64_t>();
   }
 
+  static std::int64_t in_top_of(const at::Tensor& scores, Batch& batch) {
+    const at::Tensor best = std::get<1>(scores.topk(std::min(kTop, scores.size(1)), 1));
+    return best.eq(label_tensor(batch).unsqueeze(1)).sum().item<std::int64_t>();
+  }
+
   void evaluate(TrainReply& reply) {
     at::NoGradGuard no_gradients;
     module_.eval();
@@ -218,13 +235,14 @@ class Training {
     std::iota(order.begin(), order.end(), std::size_t{0});
     const std::shared_ptr<Plan> bf16 = bf16_plan();
     double loss = 0;
-    std::int64_t correct = 0, bf16_correct = 0;
+    std::int64_t correct = 0, in_top = 0, bf16_correct = 0;
     for (std::size_t i = 0; i < order.size(); i += setup_.batch_size) {
       interrupt_.check();
       std::size_t count = std::min<std::size_t>(setup_.batch_size, order.size() - i);
       Batch batch = loader_.plain(samples, std::span(order).subspan(i, count));
       at::Tensor scores = scores_of(batch);
       correct += correct_of(scores, batch);
+      in_top += in_top_of(scores, batch);
       if (bf16) bf16_correct += correct_of(*bf16, batch);
       loss += at::cross_entropy_loss(scores, label_tensor(batch)).item<double>() * static_cast<double>(count);
     }
@@ -232,6 +250,7 @@ class Training {
       return static_cast<float>(static_cast<double>(pictures) / static_cast<double>(samples.size()));
     };
     reply.accuracy = part(correct);
+    reply.top5_accuracy = part(in_top);
     if (bf16) reply.bf16_accuracy = part(bf16_correct);
     reply.loss = static_cast<float>(loss / static_cast<double>(samples.size()));
   }
@@ -256,6 +275,7 @@ class Training {
   const Normalisation normalisation_;
   const Loader loader_;
   const std::size_t batch_size_, batches_;  // the last partial batch is left out, unless it is the only one
+  const at::Tensor class_weights_;          // undefined: all count the same
 };
 
 }  // namespace

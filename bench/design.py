@@ -1,0 +1,218 @@
+"""Compares a design's predictions with trainings of formats that it did not train; bench/design.sh prepares and calls it.
+
+Expects a server (PGHOST and the like) with the table images (id, jpeg, label, split).
+"""
+import argparse
+import csv
+import datetime
+import io
+import json
+import math
+import os
+import pathlib
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+SIZE = 128
+LEAST_EDGE, LARGEST_EDGE = 8, 64
+LEARNING_RATE = 0.05
+FIRST_SEED = 1000  # none that a design uses
+BEGIN = time.monotonic()
+
+
+def say(text):
+    elapsed = int(time.monotonic() - BEGIN)
+    print(f"[{elapsed // 60:3}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
+
+
+def psql(script):
+    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], input=script, text=True, capture_output=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}in:\n{script}")
+    return done.stdout
+
+
+def table(query):
+    return list(csv.DictReader(io.StringIO(psql(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)"))))
+
+
+# ---- formats
+
+def tensor_edges(form):
+    subsampling, block, kept = re.match(r"(.*)/b(\d+)/k(\d+)/", form).groups()
+    height = math.ceil(SIZE / (2 if subsampling in ("2x2r", "4x4") else 1) / int(block)) * int(kept)
+    width = math.ceil(SIZE / (2 if subsampling in ("2x2c", "4x4") else 1) / int(block)) * int(kept)
+    return height, width
+
+
+def is_studied(form):
+    return all(LEAST_EDGE <= edge <= LARGEST_EDGE for edge in tensor_edges(form))
+
+
+# ---- the design
+
+def start_design(options, latency, epochs):
+    return psql("SET client_min_messages = warning;"
+                f"SELECT ic_design('images', '{options.model}', split_column => 'split', label_column => 'label', size => {SIZE},"
+                f" latency => {latency} * interval '1 microsecond', epochs => {epochs},"
+                f" transfer_epochs => {max(1, epochs // 4)}, learning_rate => {LEARNING_RATE})").strip()
+
+
+# A budget that excludes larger tensors than those that are studied: the costs are known as soon as the first trial begins.
+def find_budget(options):
+    design = start_design(options, 3_000_000, 1)
+    while not psql(f"SELECT FROM imagecalc.candidate WHERE design = {design} LIMIT 1"):
+        state, error = psql(f"SELECT state, error FROM ic_progress WHERE design = {design}").strip().split("|", 1)
+        if state == "failed":
+            sys.exit(error)
+        time.sleep(1)
+    psql(f"SELECT ic_cancel({design})")
+    while psql(f"SELECT imagecalc.worker_of({design})").strip():
+        time.sleep(0.2)
+    costs = table(f"SELECT format, latency_us FROM ic_candidates({design})")
+    psql(f"SELECT ic_drop_design({design})")
+    return max(float(row["latency_us"]) for row in costs if is_studied(row["format"].split("@")[0]))
+
+
+def run_design(options):
+    say("finding the latency of the largest tensors")
+    budget = find_budget(options)
+    say(f"designing within {budget:.0f} us")
+    begin = time.monotonic()
+    design = start_design(options, budget, options.epochs)
+    told = None
+    while True:
+        state, phase, error = psql(f"SELECT state, phase, error FROM ic_progress WHERE design = {design}").strip().split("|", 2)
+        if state not in ("queued", "running"):
+            break
+        trial = phase.split(",")[0]
+        if trial != told:
+            say(phase)
+            told = trial
+        time.sleep(0.5)
+    if state != "done":
+        sys.exit(f"the design is {state}: {error}")
+    return {"seconds": time.monotonic() - begin, "budget": budget,
+            "trials": table(f"SELECT * FROM ic_trials({design})"),
+            "candidates": table(f"SELECT * FROM ic_candidates({design}) WHERE accuracy IS NOT NULL")}
+
+
+# ---- the truth
+
+def pick_formats(found, count):
+    unseen = [row for row in found["candidates"] if row["measured"] == "f" and is_studied(row["format"].split("@")[0])]
+    unseen.sort(key=lambda row: (float(row["bytes"]), row["format"]))
+    draw = random.Random(1)
+    step = len(unseen) / count
+    return [unseen[int((i + draw.random()) * step)] for i in range(count)]
+
+
+class Trainer:
+    def __init__(self, options):
+        command = [options.trainer, options.pictures, options.model, SIZE, options.epochs, LEARNING_RATE, os.cpu_count()]
+        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")
+        self.process = subprocess.Popen(list(map(str, command)), env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def train(self, form, seed):
+        self.process.stdin.write(f"{form} {seed}\n")
+        answer = self.process.stdout.readline().split()
+        if not answer:
+            sys.exit("the trainer has ended")
+        return {"format": form, "seed": seed, "bytes": float(answer[2]), "accuracy": float(answer[3])}
+
+
+def train_all(options, formats):
+    kept = options.state / "trained.jsonl"
+    known = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(row["format"], row["seed"]) for row in known}
+    jobs = [(row["format"].split("@")[0], FIRST_SEED + seed) for seed in range(options.seeds) for row in formats]
+    trainer = None
+    for number, job in enumerate(jobs, 1):
+        if job in done:
+            continue
+        trainer = trainer or Trainer(options)
+        known.append(trainer.train(*job))
+        with kept.open("a") as file:
+            file.write(json.dumps(known[-1]) + "\n")
+        say(f"training {number} of {len(jobs)}, {job[0]}: {known[-1]['accuracy']:.1%}")
+    return known
+
+
+# ---- the report
+
+def ranks(values):
+    order = sorted(range(len(values)), key=values.__getitem__)
+    places = [0] * len(values)
+    for place, index in enumerate(order):
+        places[index] = place
+    return places
+
+
+def report(options, found, formats, trained):
+    truth = {row["format"]: [] for row in trained}
+    sizes = {row["format"]: row["bytes"] for row in trained}
+    for row in trained:
+        truth[row["format"]].append(row["accuracy"])
+    lines = [f"### {options.data}", "",
+             f"{datetime.date.today()}; {len(formats)} formats that the design did not train, {options.seeds} seeds each, {options.epochs} epochs.",
+             "", "| format | predicted | interval | trained | bytes predicted | bytes |", "|---|---:|---|---:|---:|---:|"]
+    predicted, means, within = [], [], 0
+    for row in formats:
+        form = row["format"].split("@")[0]
+        mean = statistics.mean(truth[form])
+        low, high = float(row["accuracy_low"]), float(row["accuracy_high"])
+        predicted.append(float(row["accuracy"]))
+        means.append(mean)
+        within += low <= mean <= high
+        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} | {sizes[form]:.0f} |")
+    trials = [row for row in found["trials"] if row["kind"] in ("scratch", "transfer")]
+    trivial = statistics.mean(float(row["accuracy"]) for row in trials)
+    error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
+    trivial_error = statistics.mean(abs(trivial - m) for m in means)
+    seeds = math.sqrt(statistics.mean(statistics.variance(truth[form]) for form in truth)) if options.seeds > 1 else float("nan")
+    bytes_error = statistics.mean(abs(float(row["bytes"]) / sizes[row["format"].split("@")[0]] - 1) for row in formats)
+    equivalents = sum(int(row["epochs"]) for row in found["trials"]) / options.epochs
+    lines += ["", "| | goal | |", "|---|---|---|",
+              f"| mean absolute error, points | 3 | {100 * error:.2f} |",
+              f"| the same / that of the trials' mean | 0.7 | {error / trivial_error:.2f} ({100 * trivial_error:.2f} points) |",
+              f"| within the 90 % interval | 80 to 97 % | {within / len(formats):.0%} |",
+              f"| rank correlation | | {statistics.correlation(ranks(predicted), ranks(means)):.2f} |",
+              f"| deviation between seeds, points | | {100 * seeds:.2f} |",
+              f"| bytes, mean error | 3 % | {bytes_error:.1%} |",
+              f"| cost, trainings | 12 | {equivalents:.1f}: {len(found['trials'])} trials in {found['seconds']:.0f} s;"
+              f" brute force {len(found['candidates'])} |", ""]
+    return "\n".join(lines)
+
+
+def parse_options():
+    parser = argparse.ArgumentParser()
+    for name in ("--trainer", "--model", "--pictures", "--data"):
+        parser.add_argument(name, required=True)
+    for name in ("--formats", "--seeds", "--epochs"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--state", type=pathlib.Path, required=True)
+    parser.add_argument("--out")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_options()
+    psql("CREATE EXTENSION imagecalc")
+    kept = options.state / "design.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(run_design(options)))
+    found = json.loads(kept.read_text())
+    formats = pick_formats(found, options.formats)
+    text = report(options, found, formats, train_all(options, formats))
+    print(text)
+    if options.out:
+        pathlib.Path(options.out).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

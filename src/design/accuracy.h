@@ -1,0 +1,45 @@
+// The accuracy model: what a format's accuracy is, from the trainings of a few others.
+//
+// A Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and 5): accuracy is a
+// smooth function of what distinguishes formats, and a training measures it with the noise of its seed. It gives every format
+// its own mean and its own uncertainty, small near what was trained and large far from it, which no curve over buckets can.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "format/format.h"
+
+namespace imagecalc {
+
+// A training that has ended.
+struct AccuracySample {
+  Format format;
+  double bytes = 0;          // mean of a value
+  double accuracy = 0;       // 0..1
+  bool handed_down = false;  // from another trial's weights by few epochs: they may be some points off what all epochs reach
+};
+
+class AccuracyModel {
+ public:
+  // At least one sample, or Error(invalid_argument). The same samples in the same order give the same model.
+  explicit AccuracyModel(const std::vector<AccuracySample>& samples);
+  ~AccuracyModel();
+  AccuracyModel(const AccuracyModel&) = delete;
+  AccuracyModel& operator=(const AccuracyModel&) = delete;
+
+  // The mean over seeds of a training from the file's weights, and how uncertain that is. The mean is not cut to 0..1.
+  struct Estimate {
+    double mean = 0, deviation = 0;
+  };
+  Estimate predict(const Format& format, double bytes) const;
+
+  // Of the accuracies of one format over seeds.
+  double seed_deviation() const;
+
+ private:
+  class Process;
+  std::unique_ptr<const Process> process_;
+};
+
+}  // namespace imagecalc

@@ -1,0 +1,128 @@
+// The accuracy model, on made-up functions of formats.
+#include "design/accuracy.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "format/error.h"
+
+namespace imagecalc {
+namespace {
+
+using Truth = std::function<double(const AccuracySample&)>;
+
+// Formats all over the space, with about the bytes that they would take.
+std::vector<AccuracySample> drawn_formats(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  const std::vector<Format> space = design_space(128);
+  std::vector<AccuracySample> samples(count);
+  for (AccuracySample& sample : samples) {
+    sample.format = space[random() % space.size()];
+    const Geometry shape = geometry(sample.format, 128, 128);
+    sample.bytes = 30 + 0.2 * double(shape.tensor_area()) / std::sqrt(sample.format.quantizer / 20.0);
+  }
+  return samples;
+}
+
+void measure(std::vector<AccuracySample>& samples, const Truth& truth, double noise, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  for (AccuracySample& sample : samples) sample.accuracy = truth(sample) + noise * normal(random);
+}
+
+// Better with more bytes, up to a point, and with a finer quantizer.
+double smooth(const AccuracySample& sample) {
+  return 0.7 + 0.15 * std::tanh(std::log2(sample.bytes) / 3 - 3) - 0.02 * std::log2(sample.format.quantizer / 20.0);
+}
+
+TEST(AccuracyModel, LearnsASmoothFunctionOfTheFormat) {
+  auto samples = drawn_formats(30, 1), others = drawn_formats(200, 2);
+  measure(samples, smooth, 0, 0);
+  const AccuracyModel model(samples);
+  double error = 0, spread = 0;
+  for (const AccuracySample& other : others) {
+    error += std::abs(model.predict(other.format, other.bytes).mean - smooth(other)) / 200;
+    spread += std::abs(smooth(other) - 0.7) / 200;
+  }
+  EXPECT_LT(error, 0.2 * spread);
+}
+
+TEST(AccuracyModel, KnowsWhereItKnowsLittle) {
+  auto samples = drawn_formats(40, 3);
+  std::erase_if(samples, [](const AccuracySample& sample) { return sample.format.quantizer == 100 || sample.bytes > 2000; });
+  measure(samples, smooth, 0.01, 4);
+  const AccuracyModel model(samples);
+  const AccuracySample& known = samples.front();
+  const double near = model.predict(known.format, known.bytes).deviation;
+  EXPECT_GT(near, 0);
+  EXPECT_GT(model.predict(parse_format("4x4/b8/k8/q100@128"), 4000).deviation, 1.5 * near);
+}
+
+TEST(AccuracyModel, NineOfTenTrainingsAreWithinItsInterval) {
+  for (unsigned seed : {10u, 20u, 30u}) {
+    auto samples = drawn_formats(30, seed), others = drawn_formats(300, seed + 1);
+    measure(samples, smooth, 0.025, seed + 2);
+    measure(others, smooth, 0.025, seed + 3);
+    const AccuracyModel model(samples);
+    int within = 0;
+    for (const AccuracySample& other : others) {
+      const auto estimate = model.predict(other.format, other.bytes);
+      within += std::abs(other.accuracy - estimate.mean) < 1.645 * std::hypot(estimate.deviation, model.seed_deviation());
+    }
+    EXPECT_GT(within, 0.75 * 300) << seed;
+    EXPECT_LT(within, 0.99 * 300) << seed;
+  }
+}
+
+TEST(AccuracyModel, TellsTheSeedsNoiseFromTheFormats) {
+  auto samples = drawn_formats(36, 5);
+  measure(samples, smooth, 0.03, 6);
+  EXPECT_NEAR(AccuracyModel(samples).seed_deviation(), 0.03, 0.015);
+  measure(samples, smooth, 0, 0);
+  EXPECT_LT(AccuracyModel(samples).seed_deviation(), 0.02);
+}
+
+TEST(AccuracyModel, PredictsTrainingsFromTheFilesWeights) {
+  auto samples = drawn_formats(30, 7);
+  measure(samples, smooth, 0.005, 8);
+  for (std::size_t i = 4; i < samples.size(); ++i) {
+    samples[i].handed_down = true;
+    samples[i].accuracy -= 0.05;  // what handing down costs
+  }
+  const AccuracyModel model(samples);
+  double error = 0;
+  for (const AccuracySample& other : drawn_formats(200, 9)) {
+    error += (model.predict(other.format, other.bytes).mean - smooth(other)) / 200;
+  }
+  EXPECT_GT(error, -0.025) << "most of the 0.05 is made up for";
+}
+
+TEST(AccuracyModel, IsTheSameEveryTime) {
+  auto samples = drawn_formats(25, 11);
+  measure(samples, smooth, 0.02, 12);
+  const AccuracyModel one(samples), two(samples);
+  EXPECT_EQ(one.seed_deviation(), two.seed_deviation());
+  for (const AccuracySample& other : drawn_formats(20, 13)) {
+    EXPECT_EQ(one.predict(other.format, other.bytes).mean, two.predict(other.format, other.bytes).mean);
+  }
+}
+
+TEST(AccuracyModel, TakesFewSamplesAndEqualOnes) {
+  EXPECT_THROW(AccuracyModel({}), Error);
+  auto samples = drawn_formats(3, 14);
+  for (AccuracySample& sample : samples) sample.accuracy = 0.8;
+  samples.push_back(samples.front());
+  const Format other = parse_format("1x1/b64/k9/q20@128");
+  for (std::size_t count : {1u, 2u, 4u}) {
+    const AccuracyModel model({samples.begin(), samples.begin() + long(count)});
+    EXPECT_NEAR(model.predict(other, 500).mean, 0.8, 0.02) << count;
+    EXPECT_GT(model.predict(other, 500).deviation, 0) << count;
+  }
+}
+
+}  // namespace
+}  // namespace imagecalc
