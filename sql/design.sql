@@ -93,8 +93,8 @@ CREATE FUNCTION imagecalc.predictions(design bigint,
         OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text)
     RETURNS SETOF record AS 'MODULE_PATHNAME', 'ic_predictions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 6048;
 COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
-    'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, or expected, with an interval for '
-    'nine of ten trainings), latency in microseconds an image by component, mean bytes of a value';
+    'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, '
+    'or expected, with an interval for nine of ten trainings), latency in microseconds an image by component, mean bytes of a value';
 
 CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage bigint DEFAULT NULL,
         min_accuracy float8 DEFAULT NULL,

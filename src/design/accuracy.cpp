@@ -24,11 +24,11 @@ using Features = Eigen::Matrix<double, kFeatures, 1>;
 Features features_of(const Format& format, double bytes) {
   const Geometry shape = geometry(format, format.size, format.size);
   Features features;
-  features << std::log2(std::max(bytes, 1.0)) / 2,                          //
-      std::log2(std::max<double>(1, static_cast<double>(shape.tensor_area()))) / 4,              //
-      std::log2(format.kept) / 2,                                           //
-      std::log2(format.quantizer),                                          //
-      (halves_rows(format.subsampling) + halves_columns(format.subsampling)) / 1.0;
+  features << std::log2(std::max(bytes, 1.0)) / 2,
+      std::log2(std::max<double>(1, static_cast<double>(shape.tensor_area()))) / 4,
+      std::log2(format.kept) / 2,
+      std::log2(format.quantizer),
+      halves_rows(format.subsampling) + halves_columns(format.subsampling);
   return features;
 }
 

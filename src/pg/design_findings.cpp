@@ -32,13 +32,6 @@ std::vector<bool> frontier_of(const Findings& findings) {
   return frontier;
 }
 
-const TrialRow* last_trial(const Findings& findings, TrialKind kind) {
-  const TrialRow* found = nullptr;
-  for (const TrialRow& row : findings.trials)
-    if (row.trial.kind == kind) found = &row;
-  return found;
-}
-
 std::optional<Jpeg> load_jpeg(std::int64_t id) {
   SqlScope sql(SqlScope::As::superuser);
   const Row row = sql.run("SELECT jpeg_bytes, jpeg_fetch_us, jpeg_decode_us, jpeg_transfer_us, jpeg_model_us FROM imagecalc.design "

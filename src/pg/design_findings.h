@@ -19,9 +19,6 @@ Findings load_findings(std::int64_t design);
 // Marks the candidates that no other beats in accuracy, latency and bytes at once.
 std::vector<bool> frontier_of(const Findings& findings);
 
-// Null where there is none of the kind.
-const TrialRow* last_trial(const Findings& findings, TrialKind kind);
-
 // What the same model costs on RGB that is decoded from the pictures' files.
 struct Jpeg {
   double bytes = 0;

@@ -12,7 +12,7 @@ namespace {
 constexpr int kPictures = 3;        // that the report shows
 constexpr std::size_t kRebuilt = 4;  // formats that it shows them in
 
-std::string plot_accuracy(const Findings& findings, bool by_latency) {
+std::string plot_accuracy(const Findings& findings, const std::optional<Jpeg>& jpeg, bool by_latency) {
   const auto title = "Design " + std::to_string(findings.design.id) + ": accuracy by " + (by_latency ? "latency" : "storage");
   AccuracyPlot plot{.title = title, .cost_title = by_latency ? "microseconds an image" : "bytes an image", .formats = {}, .chosen = {},
                     .reference = {}};
@@ -23,9 +23,8 @@ std::string plot_accuracy(const Findings& findings, bool by_latency) {
     plot.formats.push_back({to_string(row.format), by_latency ? row.latency.total() : row.bytes, prediction->accuracy, prediction->low,
                             prediction->high, prediction->measured});
   }
-  if (const TrialRow* final_trial = last_trial(findings, TrialKind::final)) plot.chosen = to_string(*final_trial->format);
-  const TrialRow* reference = last_trial(findings, TrialKind::reference);
-  const std::optional<Jpeg> jpeg = load_jpeg(findings.design.id);
+  if (const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final)) plot.chosen = to_string(*final_trial->format);
+  const TrialRow* reference = find_trial(findings.trials, TrialKind::reference);
   if (reference && jpeg) {
     const double accuracy = reference->trial.accuracy;
     plot.reference = {"RGB from JPEG", by_latency ? jpeg->latency.total() : jpeg->bytes, accuracy, accuracy, accuracy, true};
@@ -34,10 +33,10 @@ std::string plot_accuracy(const Findings& findings, bool by_latency) {
 }
 
 // JPEG beside what was chosen, or the formats that were tried as long as nothing is.
-std::string plot_components(const Findings& findings) {
+std::string plot_components(const Findings& findings, const std::optional<Jpeg>& jpeg) {
   std::vector<LatencyBar> bars;
-  if (const auto jpeg = load_jpeg(findings.design.id)) bars.push_back({"RGB from JPEG", jpeg->latency});
-  const TrialRow* final_trial = last_trial(findings, TrialKind::final);
+  if (jpeg) bars.push_back({"RGB from JPEG", jpeg->latency});
+  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
   for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
     const auto& prediction = findings.predictions[i];
     if (!prediction || !prediction->measured) continue;
@@ -58,7 +57,7 @@ std::string rounded(double value, const char* unit) {
 // The chosen format, or the most accurate one that was tried, first; then others of the frontier, evenly by bytes.
 std::vector<std::size_t> formats_to_show(const Findings& findings) {
   std::optional<std::size_t> best;
-  const TrialRow* final_trial = last_trial(findings, TrialKind::final);
+  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
   std::vector<std::size_t> frontier;
   const std::vector<bool> on_frontier = frontier_of(findings);
   for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
@@ -81,7 +80,7 @@ std::vector<std::size_t> formats_to_show(const Findings& findings) {
 }
 
 // A few of the table's pictures, as the caller may read them; none where it has none any more.
-std::vector<ReportPicture> load_pictures(const Findings& findings, const std::string& schema, const std::vector<std::string>& formats) {
+std::vector<ReportPicture> load_pictures(const Findings& findings, const std::vector<std::string>& formats) {
   SqlScope sql(SqlScope::As::caller);
   const Design& design = findings.design;
   if (sql.run("SELECT to_regclass($1)", {design.relation}).at(0).null(0)) return {};
@@ -90,7 +89,7 @@ std::vector<ReportPicture> load_pictures(const Findings& findings, const std::st
   const auto column = std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.name == design.image_column; });
   if (column == columns.end() || column->type != "bytea") return {};
   const auto base64 = [](const std::string& bytes) { return "translate(encode(" + bytes + ", 'base64'), E'\\n', '')"; };
-  const std::string image = quote_name(design.image_column), functions = quote_name(schema) + ".";
+  const std::string image = quote_name(design.image_column), functions = extension_schema(sql) + ".";
   std::string query = "SELECT " + base64(image);
   for (const std::string& format : formats) {
     query += ", " + base64(functions + "ic_to_jpeg(" + functions + "ic_encode(" + image + ", " + quote_text(format) + "))");
@@ -105,7 +104,7 @@ std::vector<ReportPicture> load_pictures(const Findings& findings, const std::st
   return pictures;
 }
 
-void add_facts(Report& report, const Findings& findings) {
+void add_facts(Report& report, const Findings& findings, const std::optional<Jpeg>& jpeg) {
   const auto add = [&](const char* what, std::string how_much) { report.facts.emplace_back(what, std::move(how_much)); };
   const auto percent = [](double fraction) {
     char text[16];
@@ -114,10 +113,9 @@ void add_facts(Report& report, const Findings& findings) {
   };
   add("table", findings.design.relation);
   add("trials", std::to_string(findings.trials.size()));
-  const std::optional<Jpeg> jpeg = load_jpeg(findings.design.id);
-  const TrialRow* reference = last_trial(findings, TrialKind::reference);
+  const TrialRow* reference = find_trial(findings.trials, TrialKind::reference);
   if (reference) add("accuracy on RGB", percent(reference->trial.accuracy));
-  const TrialRow* final_trial = last_trial(findings, TrialKind::final);
+  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
   if (!final_trial) return;
   const CandidateRow& chosen = findings.candidates[*final_trial->trial.candidate];
   add("chosen", to_string(chosen.format));
@@ -126,10 +124,11 @@ void add_facts(Report& report, const Findings& findings) {
   add("time an image", rounded(chosen.latency.total(), " us") + (jpeg ? ", on RGB from JPEG " + rounded(jpeg->latency.total(), " us") : ""));
 }
 
-std::string write_report(const Findings& findings, const std::string& schema) {
+std::string write_report(const Findings& findings) {
+  const std::optional<Jpeg> jpeg = load_jpeg(findings.design.id);
   Report report;
   report.title = "Design " + std::to_string(findings.design.id) + " of " + findings.design.relation;
-  add_facts(report, findings);
+  add_facts(report, findings, jpeg);
   for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
     const auto& prediction = findings.predictions[i];
     if (!prediction) continue;
@@ -137,9 +136,9 @@ std::string write_report(const Findings& findings, const std::string& schema) {
     report.formats.push_back({to_string(row.format), prediction->accuracy, prediction->low, prediction->high, row.latency.total(),
                               row.bytes, prediction->measured});
   }
-  report.plots = {plot_accuracy(findings, true), plot_accuracy(findings, false), plot_components(findings)};
+  report.plots = {plot_accuracy(findings, jpeg, true), plot_accuracy(findings, jpeg, false), plot_components(findings, jpeg)};
   for (std::size_t i : formats_to_show(findings)) report.rebuilt.push_back(to_string(findings.candidates[i].format));
-  report.pictures = load_pictures(findings, schema, report.rebuilt);
+  report.pictures = load_pictures(findings, report.rebuilt);
   return write_page(report);
 }
 
@@ -153,10 +152,8 @@ IC_FUNCTION(ic_plot) {
   if (!by_latency && kind != "storage" && kind != "components")
     throw Error(Fault::invalid_argument, "there is no plot of kind \"" + kind + "\"", "Choose latency, storage or components.");
   const Findings findings = load_findings(id);
-  return text_datum(kind == "components" ? plot_components(findings) : plot_accuracy(findings, by_latency));
+  const std::optional<Jpeg> jpeg = load_jpeg(id);
+  return text_datum(kind == "components" ? plot_components(findings, jpeg) : plot_accuracy(findings, jpeg, by_latency));
 }
 
-IC_FUNCTION(ic_report) {
-  const std::string schema = pg([&] { return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)); });
-  return text_datum(write_report(load_findings(PG_GETARG_INT64(0)), schema));
-}
+IC_FUNCTION(ic_report) { return text_datum(write_report(load_findings(PG_GETARG_INT64(0)))); }

@@ -1,5 +1,6 @@
 #include "pg/design_store.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -234,6 +235,11 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
            mean, deviation, row.bf16_accuracy, row.top5_accuracy});
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, $2, $3)", {design, row.trial.number, weights});
+}
+
+const TrialRow* find_trial(const std::vector<TrialRow>& rows, TrialKind kind) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const TrialRow& row) { return row.trial.kind == kind; });
+  return found == rows.end() ? nullptr : &*found;
 }
 
 std::vector<Trial> search_trials(const std::vector<TrialRow>& rows) {

@@ -70,6 +70,8 @@ struct TrialRow {
 std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<CandidateRow>& candidates);
 void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std::uint8_t> weights);
 std::vector<Trial> search_trials(const std::vector<TrialRow>& rows);
+// The first of a kind of which a design has one at most, reference or final; null where it has none.
+const TrialRow* find_trial(const std::vector<TrialRow>& rows, TrialKind kind);
 
 Blob load_weights(std::int64_t design, int trial);  // trial 0: the model as it was given
 void delete_weights_except(std::int64_t design, const std::vector<int>& trials);

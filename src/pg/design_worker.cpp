@@ -418,11 +418,6 @@ void Job::run_trial(const TrialPlan& plan) {
 
 // ---- the end
 
-const TrialRow* find_trial(const std::vector<TrialRow>& trials, TrialKind kind) {
-  const auto found = std::find_if(trials.begin(), trials.end(), [&](const TrialRow& row) { return row.trial.kind == kind; });
-  return found == trials.end() ? nullptr : &*found;
-}
-
 void register_trial(const Design& design, const TrialRow& trial, const std::string& name, const ModelInput& input) {
   const Blob weights = load_weights(design.id, trial.trial.number);
   Model model;

@@ -56,11 +56,10 @@ std::string query_for(SqlScope& sql, FunctionCallInfo fcinfo, const std::string&
                                    [&](const Column& column) { return has_values ? column.is_value() : column.type == "bytea"; });
   const Column label = pick_column(columns, optional_name(fcinfo, kLabelColumn), "label_column", "text",
                                    [](const Column& column) { return column.is_text(); });
-  const std::string schema = sql.run("SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'imagecalc'").at(0).text(0);
   const std::string picture = quote_name(image.name), truth = quote_name(label.name);
   const std::optional<std::string> condition = optional_text(fcinfo, kCondition);
   // The condition is the caller's own SQL, run as the caller: the line's end is for one that ends in a comment.
-  return "SELECT " + truth + "::text, " + schema + ".ic_scores(" + quote_text(model) + ", " + picture +
+  return "SELECT " + truth + "::text, " + extension_schema(sql) + ".ic_scores(" + quote_text(model) + ", " + picture +
          ") FROM " + relation + " WHERE " + picture + " IS NOT NULL AND " + truth + " IS NOT NULL" +
          (condition ? " AND (" + *condition + "\n)" : "");
 }

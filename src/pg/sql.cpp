@@ -208,6 +208,10 @@ std::string text_array_expression(const std::vector<std::string>& texts) {
   return expression + "]::text[]";
 }
 
+std::string extension_schema(SqlScope& sql) {
+  return sql.run("SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'imagecalc'").at(0).text(0);
+}
+
 std::string quote_name(std::string_view name) {
   const char* copy = make_cstring(name);
   return pg([&] { return quote_identifier(copy); });

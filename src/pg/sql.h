@@ -141,6 +141,9 @@ std::string array_literal(const Numbers& numbers);
 // ARRAY['a','b']: an expression, any text quoted.
 std::string text_array_expression(const std::vector<std::string>& texts);
 
+// The schema of ic_infer and its kin, quoted: where SqlScope's search_path does not look.
+std::string extension_schema(SqlScope& sql);
+
 std::string quote_name(std::string_view name);     // as an identifier
 std::string quote_text(std::string_view literal);  // as a literal
 
