@@ -13,27 +13,15 @@ import pathlib
 import random
 import re
 import statistics
-import subprocess
 import sys
 import time
+
+from driver import Helper, psql, say
 
 SIZE = 128
 LEAST_EDGE, LARGEST_EDGE = 8, 64
 LEARNING_RATE = 0.05
 FIRST_SEED = 1000  # none that a design uses
-BEGIN = time.monotonic()
-
-
-def say(text):
-    elapsed = int(time.monotonic() - BEGIN)
-    print(f"[{elapsed // 60:3}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
-
-
-def psql(script):
-    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], input=script, text=True, capture_output=True)
-    if done.returncode:
-        sys.exit(f"{done.stderr}in:\n{script}")
-    return done.stdout
 
 
 def table(query):
@@ -111,19 +99,9 @@ def pick_formats(found, count):
     return [unseen[int((i + draw.random()) * step)] for i in range(count)]
 
 
-class Trainer:
-    def __init__(self, options):
-        command = [options.trainer, options.pictures, options.model, SIZE, options.epochs, LEARNING_RATE, os.cpu_count()]
-        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")
-        self.process = subprocess.Popen(list(map(str, command)), env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
-
-    def train(self, form, seed):
-        self.process.stdin.write(f"{form} {seed}\n")
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            sys.exit("the trainer has ended")
-        return {"format": form, "seed": seed, "bytes": float(answer[2]), "accuracy": float(answer[3])}
+def train(trainer, form, seed):
+    answer = trainer.ask(form, seed)
+    return {"format": form, "seed": seed, "bytes": float(answer[2]), "accuracy": float(answer[3])}
 
 
 def train_all(options, formats):
@@ -135,8 +113,8 @@ def train_all(options, formats):
     for number, job in enumerate(jobs, 1):
         if job in done:
             continue
-        trainer = trainer or Trainer(options)
-        known.append(trainer.train(*job))
+        trainer = trainer or Helper(options.trainer, options.pictures, options.model, SIZE, options.epochs, LEARNING_RATE, os.cpu_count())
+        known.append(train(trainer, *job))
         with kept.open("a") as file:
             file.write(json.dumps(known[-1]) + "\n")
         say(f"training {number} of {len(jobs)}, {job[0]}: {known[-1]['accuracy']:.1%}")

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from driver import Helper, Session, psql, say
+
 NETS = ("mobilenet_v3_small", "shufflenet_v2_x1_0", "efficientnet_b3", "resnet50")
 FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
 RGB_EDGE = 256
@@ -24,64 +26,9 @@ JPEG_BATCH = 32
 PARTS = ("fetch", "transfer", "decode", "model", "wait")
 WARM_BATCHES = 10  # the runner tries a plan a call: as many as it has, and some
 HERE = pathlib.Path(__file__).parent
-BEGIN = time.monotonic()
-
-
-def say(text):
-    elapsed = int(time.monotonic() - BEGIN)
-    print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
-
-
-def psql(script):
-    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], input=script, text=True, capture_output=True)
-    if done.returncode:
-        sys.exit(f"{done.stderr}in:\n{script}")
-    return done.stdout
-
-
-class Helper:
-    """A process that answers each line with a line, and stays warm in between."""
-
-    def __init__(self, *command):
-        # As the runner has it, and without LibTorch's warnings.
-        env = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1", GLOG_minloglevel="2")
-        self.command = [str(word) for word in command]
-        self.process = subprocess.Popen(self.command, env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
-
-    def ask(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        answer = self.process.stdout.readline().split(maxsplit=2)
-        if not answer:
-            sys.exit(f"{' '.join(self.command)}: no answer")
-        return answer
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 # ---- what is measured
-
-class Session:
-    """One psql that stays, and with it its server process."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"], text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    # The statement's answer is one line.
-    def ask(self, *statements):
-        self.process.stdin.write("; ".join(statements) + ";\n")
-        answer = self.process.stdout.readline().strip()
-        if not answer:
-            sys.exit(f"no answer to {statements[-1]}")
-        return answer
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
 
 @dataclasses.dataclass
 class Cell:
@@ -235,8 +182,8 @@ class HelperCell(Cell):
     def run(self, seconds):
         images, elapsed, *note = self.helper.ask(*self.words, seconds)
         if note:
-            engine, plan = note[0].split(maxsplit=1)
-            self.note = engine if plan.strip() == engine else f"{engine}, {plan.strip()}"
+            engine, plan = note[0], " ".join(note[1:])
+            self.note = engine if plan == engine else f"{engine}, {plan}"
         return int(images), float(elapsed)
 
 
