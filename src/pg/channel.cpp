@@ -1,6 +1,7 @@
 #include "pg/channel.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -137,6 +138,15 @@ void Channel::wait() {
     if (!(event.events & WL_LATCH_SET)) return;
     ResetLatch(MyLatch);
     check_for_interrupts();
+  }
+}
+
+void Channel::wait_awake(std::chrono::nanoseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  char byte;
+  while (recv(descriptor_, &byte, 1, MSG_PEEK) < 0 && std::chrono::steady_clock::now() < end) {
+    sched_yield();
+    if (INTERRUPTS_PENDING_CONDITION()) check_for_interrupts();
   }
 }
 

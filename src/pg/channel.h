@@ -1,6 +1,7 @@
 // Frames over a descriptor, in a Postgres process: waits can be cancelled, and end when the other side is gone.
 #pragma once
 
+#include <chrono>
 #include <optional>
 
 #include "protocol/messages.h"
@@ -31,6 +32,9 @@ class Channel {
   std::optional<Message> poll();
   // Waits until there is reason to call poll again.
   void wait();
+  // The same without sleeping, so long at most: a core that has gone to sleep takes longer to wake than a small model to run.
+  // Whoever else has work on this core comes first.
+  void wait_awake(std::chrono::nanoseconds limit);
   // Sends on what post has left. Asks for no interrupts; false when the other side is gone.
   bool try_push() noexcept;
 

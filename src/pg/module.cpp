@@ -22,6 +22,7 @@ int setting_model_cache = 2048;
 int setting_runner_memory = 1024;
 int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 1000;
+int setting_awake_wait = 10'000;
 int setting_trainer_threads = 0;
 bool setting_enable_batch_infer = true;
 bool setting_enable_parallel_infer = false;
@@ -82,6 +83,10 @@ void _PG_init(void) {
   DefineCustomIntVariable("imagecalc.batch_wait", "Microseconds that a small request may wait for those of other sessions.",
                           "They go through the model together. Only sessions that ask again soon after an answer are waited for.",
                           &setting_batch_wait, 1000, 0, 1'000'000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.awake_wait", "Microseconds that a session waits without sleeping for the scores of one image.",
+                          "One that is not alone, or whose last ones took longer, sleeps at once.", &setting_awake_wait, 10'000, 0,
+                          1'000'000,
+                          PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",

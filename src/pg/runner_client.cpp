@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <deque>
 #include <fstream>
 
 #include "pg/channel.h"
+#include "pg/settings.h"
 #include "pg/wall.h"
 
 namespace imagecalc {
@@ -32,6 +34,8 @@ constexpr int kReplaceTimeoutMs = 8'000;  // the supervisor needs a second to be
 struct SessionState {
   Channel channel;
   std::deque<std::shared_ptr<PendingReply::Place>> waiting;  // in the order of their requests
+  std::chrono::nanoseconds last_wait{0};                     // for the scores of one image
+  bool alone = false;                                        // no other session asks the runner for scores
 };
 // Kept for the life of the session.
 SessionState session;
@@ -177,6 +181,33 @@ void ensure_connected() {
   throw Error(Fault::unavailable, "imagecalc-runner did not start in time", "The server's log may say why.");
 }
 
+// One image's scores often take less time than to go to sleep and wake up. A lone session therefore waits for them awake,
+// unless they last took longer than it may: then, and where others are at work, it would only take the core from them.
+class AwakeWait {
+ public:
+  explicit AwakeWait(const Message& request) {
+    const auto* scores = std::get_if<InferRequest>(&request);
+    is_for_one_ = scores && scores->items.size() == 1;
+  }
+  // False where it is time to sleep.
+  bool wait() {
+    const std::chrono::microseconds limit(setting_awake_wait);
+    const auto elapsed = Clock::now() - begin_;
+    if (!is_for_one_ || !session.alone || session.last_wait > limit || elapsed > limit) return false;
+    session.channel.wait_awake(limit - elapsed);
+    return true;
+  }
+  void end(const Message& reply) {
+    if (is_for_one_) session.last_wait = Clock::now() - begin_;
+    if (const auto* scores = std::get_if<InferReply>(&reply)) session.alone = scores->alone;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin_ = Clock::now();
+  bool is_for_one_;
+};
+
 }  // namespace
 
 void throw_failure(const Failure& failure) { throw Error(failure.fault, failure.message, failure.hint); }
@@ -213,11 +244,13 @@ PendingReply::~PendingReply() {
 }
 
 Message PendingReply::wait(const Message& request) {
+  AwakeWait awake(request);
   while (place_->state == State::waiting || place_->state == State::not_begun) {
     if (place_->state == State::not_begun) post(request);
     take_replies();
-    if (place_->state == State::waiting) session.channel.wait();
+    if (place_->state == State::waiting && !awake.wait()) session.channel.wait();
   }
+  awake.end(place_->reply);
   if (place_->state == State::lost)
     throw Error(Fault::unavailable, "imagecalc-runner ended while it was at work",
                 "The server's log says why. Try again: it is started anew.");

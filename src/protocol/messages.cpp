@@ -90,7 +90,7 @@ void fields(auto& archive, Is<InferRequest> auto& m) {
   archive(m.items);
 }
 void fields(auto& archive, Is<InferReply> auto& m) {
-  archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines);
+  archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines, m.alone);
 }
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }

@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 5;
+inline constexpr std::uint32_t kProtocolVersion = 6;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -79,6 +79,7 @@ struct InferReply {
   float model_us = 0;             // for the whole request: tensor to scores
   std::vector<Failure> failures;  // by item, ascending
   std::vector<EngineChoice> engines;  // those that computed scores, in the order of their first
+  bool alone = false;                 // no other session has lately asked for scores
 };
 
 struct NeedModel {};

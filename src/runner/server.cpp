@@ -73,6 +73,24 @@ class Sessions {
   bool closed_ = false;
 };
 
+// Tells a lone session from several.
+class Company {
+ public:
+  // That a session asks for scores. Whether it has been the only one for a while.
+  bool is_alone(const void* session) {
+    std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    if (std::exchange(last_, session) != session) changed_ = now;
+    return now - changed_ > kWhile;
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kWhile{100};
+  std::mutex mutex_;
+  const void* last_ = nullptr;
+  Clock::time_point changed_ = {};  // when another session came
+};
+
 // The cores that the models leave, and where they leave none all of them: then models and decoding share the machine.
 int spare_cores(int model_threads) {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -96,6 +114,7 @@ struct Shared {
   Budget budget;
   DecodePool decoders;
   Statistics statistics;
+  Company company;
   const int threads;
   std::atomic<int> busy = 0;  // requests in flight
   std::atomic_flag awake = {};  // whether a connection waits awake
@@ -321,6 +340,7 @@ class Connection {
     InferReply reply = inference_->finish();
     const std::chrono::duration<float, std::micro> taken = Clock::now() - work.arrival;
     shared_.statistics.record(work.model, reply, work.items, taken.count());
+    reply.alone = shared_.company.is_alone(this);
     reply_ = std::move(reply);
   }
 

@@ -89,6 +89,14 @@ TEST(Trial, ASlowModelIsTriedOnTwoImagesAtATime) {
   EXPECT_NE(trial.check(other), "");
 }
 
+TEST(Trial, AFasterPlanIsTimedInLargerBatches) {
+  MadeUpPlan slow(kSize, {.delay = 20ms}), fast(kSize, {.delay = 1ms});
+  const Trial trial(slow, kSize, 8, 1, 16'000);
+  const float us = trial.time(fast, 1e9f);
+  EXPECT_GE(us, 1000 / 8);
+  EXPECT_LT(us, 1000 / 2) << "an image, in twos";
+}
+
 TEST(Choices, TakesTheFastestThatIsRight) {
   Choices choices(kPlain, {made_up("slow", {.delay = 4ms}), made_up("fast", {.delay = 100us}),
                            made_up("wrong", {.factor = 1.02f}), made_up("mixing", {.mixes_images = true}),

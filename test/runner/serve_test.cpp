@@ -197,6 +197,24 @@ TEST_F(Serving, SeveralRequestsOnTheirWayAreAnsweredInOrder) {
   EXPECT_EQ(std::get<InferReply>(replies[5]).scores.size(), 0u);
 }
 
+TEST_F(Serving, ALoneSessionIsTold) {
+  Blob model = test::tiny_model(), file = jpeg_file();
+  InferRequest request = request_for(model, "1x1/b8/k1/q20@64");
+  request.items = {{InferItem::Kind::value, value_of(file, request.input.format)}};
+  Conversation first = connected_with(model), second = connected_with(model);
+  auto ask_for = [&](Conversation& conversation, std::chrono::milliseconds time) {
+    bool alone = false;
+    for (auto end = std::chrono::steady_clock::now() + time; std::chrono::steady_clock::now() < end;) {
+      alone = scores_of(conversation, request).alone;
+    }
+    return alone;
+  };
+  EXPECT_TRUE(ask_for(first, 200ms));
+  EXPECT_FALSE(scores_of(second, request).alone);
+  EXPECT_FALSE(scores_of(first, request).alone) << "the other one has just been there";
+  EXPECT_TRUE(ask_for(first, 200ms));
+}
+
 TEST_F(Serving, RgbModelsReadPictures) {
   Blob model = exported_model("frozen"), file = jpeg_file();
   Conversation conversation = connected_with(model);

@@ -56,7 +56,8 @@ std::vector<Message> all_messages() {
                      12.5f,
                      99.0f,
                      {{Fault::bad_picture, 1, "damaged", "Replace it."}},
-                     {EngineChoice::openvino, EngineChoice::libtorch}},
+                     {EngineChoice::openvino, EngineChoice::libtorch},
+                     true},
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
           InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}},
@@ -180,6 +181,7 @@ TEST(Protocol, FieldsArrive) {
   ASSERT_EQ(scored.failures.size(), 1u);
   EXPECT_EQ(scored.failures[0].item, 1);
   EXPECT_EQ(scored.failures[0].message, "damaged");
+  EXPECT_TRUE(scored.alone);
 }
 
 TEST(Protocol, ARequestCanBeToldFromItsBeginning) {

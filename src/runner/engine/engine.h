@@ -83,7 +83,8 @@ class Engine {
 };
 
 // LibTorch on the CPU, warm: the first model does not pay for the library's start. And OpenVINO, where it was built in.
-// threads: how many all calls together may use.
+// threads: how many all calls together may use. This thread, and those that it begins from now on, take numbers below 1e-38
+// for zeros.
 std::unique_ptr<Engine> make_engine(int threads = 1);
 
 }  // namespace imagecalc

@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMinImages = 3;
 constexpr float kTimingUs = 60'000;  // what a plan may take to be timed, but for
 constexpr int kMinRuns = 3;
+constexpr std::size_t kMaxFloats = std::size_t{8} << 20;  // of the images
 constexpr float kMaxScale = 1e6f;
 constexpr float kMinVariation = 0.01f;  // of the scores, beside the largest of them
 
@@ -78,16 +79,27 @@ std::string score_difference(const Scores& plain, const Scores& other, float tol
   return compare(plain, other, spread(plain), tolerance);
 }
 
-Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us)
-    : image_floats_(std::size_t{3} * size.height * size.width), threads_(threads), batch_(1) {
+Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float run_us)
+    : image_floats_(std::size_t{3} * size.height * size.width),
+      threads_(threads),
+      run_us_(run_us),
+      full_batch_(std::clamp(kMaxFloats / image_floats_, std::size_t{1}, batch)) {
   can_compare_ = find_scale(plain);
   if (!can_compare_) return;
-  auto start = Clock::now();
-  plain.run(images_.data(), kMinImages, threads_);
-  const float affordable = kMinImages * plain_us / microseconds_since(start);
-  while (2 * batch_ <= batch && static_cast<float>(2 * batch_) <= affordable) batch_ *= 2;
-  draw(std::max(batch_, kMinImages));
-  plain_ = run(plain, std::max(batch_, kMinImages));
+  draw(std::max(full_batch_, kMinImages));
+  batch_ = affordable_batch(plain, kMinImages);
+  compared_ = std::max(batch_, kMinImages);
+  plain_ = run(plain, compared_);
+}
+
+// Judged by a run of so many.
+std::size_t Trial::affordable_batch(Plan& plan, std::size_t images) const {
+  const auto start = Clock::now();
+  plan.run(images_.data(), images, threads_);
+  const float affordable = static_cast<float>(images) * run_us_ / microseconds_since(start);
+  std::size_t batch = 1;
+  while (2 * batch <= full_batch_ && static_cast<float>(2 * batch) <= affordable) batch *= 2;
+  return batch;
 }
 
 // Noise around a level of each channel, in three strengths that take turns.
@@ -128,18 +140,20 @@ Scores Trial::run(Plan& plan, std::size_t images) const {
 
 std::string Trial::check(Plan& plan, float tolerance) const {
   const float range = spread(plain_);
-  std::string difference = compare(plain_, run(plan, images_.size() / image_floats_), range, tolerance);
+  std::string difference = compare(plain_, run(plan, compared_), range, tolerance);
   if (!difference.empty() || batch_ == 1) return difference;
   return compare(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), range, tolerance);  // nor may its size matter
 }
 
+// A plan that is faster than the plain one may manage larger batches in the time, and another may be the best at these.
 float Trial::time(Plan& plan, float best_us) const {
-  const auto images = static_cast<float>(batch_);
+  const std::size_t batch = batch_ < full_batch_ ? std::max(batch_, affordable_batch(plan, batch_)) : batch_;
+  const auto images = static_cast<float>(batch);
   float best = std::numeric_limits<float>::max();
   auto begin = Clock::now();
   for (int runs = 0; runs < kMinRuns || microseconds_since(begin) < kTimingUs; ++runs) {
     auto start = Clock::now();
-    plan.run(images_.data(), batch_, threads_);
+    plan.run(images_.data(), batch, threads_);
     best = std::min(best, microseconds_since(start) / images);
     if (runs > 0 && best > 2 * best_us) break;  // one run alone may have been disturbed
   }

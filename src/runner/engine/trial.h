@@ -20,13 +20,13 @@ inline constexpr float kBf16Tolerance = 5e-2f;
 // Empty where other equals plain up to rounding, else what is wrong with it.
 std::string score_difference(const Scores& plain, const Scores& other, float tolerance = kScoreTolerance);
 
-inline constexpr float kTrialUs = 200'000;
+inline constexpr float kTrialUs = 200'000;  // what a run of a trial may take, but of a single image
 
 // Images that make a model's scores vary, and what the plain plan says of them.
 class Trial {
  public:
-  // For batches of about that many images, or as many as the plain plan manages in plain_us. Throws what that throws.
-  Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float plain_us = kTrialUs);
+  // For batches of about that many images, or as many as a plan manages in run_us. Throws what the plain plan throws.
+  Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float run_us = kTrialUs);
 
   // Whether the scores vary. Where they do not, a plan that is wrong could not be told.
   bool can_compare() const { return can_compare_; }
@@ -34,17 +34,21 @@ class Trial {
   // Empty where the plan is right.
   std::string check(Plan& plan, float tolerance = kScoreTolerance) const;
 
-  // Microseconds an image, at the best of several runs; only two runs where these take more than twice as much as best_us.
+  // Microseconds an image, in the best of several runs; only two runs where these take more than twice as much as best_us.
   float time(Plan& plan, float best_us) const;
 
  private:
   void draw(std::size_t images);
   bool find_scale(Plan& plain);
   Scores run(Plan& plan, std::size_t images) const;
+  std::size_t affordable_batch(Plan& plan, std::size_t images) const;
 
   const std::size_t image_floats_;
   const int threads_;
-  std::size_t batch_;
+  const float run_us_;
+  const std::size_t full_batch_;
+  std::size_t batch_ = 1;     // that the plain plan manages
+  std::size_t compared_ = 0;  // images
   float scale_ = 1;
   std::vector<float> images_;
   Scores plain_;
