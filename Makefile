@@ -15,7 +15,7 @@ RUNNER = $(BUILD)/src/runner/imagecalc-runner
 OPENVINO = $(BUILD)/src/runner/imagecalc-openvino
 ENCODE = $(BUILD)/src/edge/imagecalc-encode
 
-SQL_PARTS = $(addprefix sql/,type.sql catalog.sql models.sql design.sql)
+SQL_PARTS = $(addprefix sql/,type.sql catalog.sql models.sql design.sql apply.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))

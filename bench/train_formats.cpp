@@ -69,6 +69,7 @@ AddImages read_pictures(const fs::path& folder, std::uint32_t& classes) {
   return images;
 }
 
+constexpr std::uint64_t kMemory = std::uint64_t{4} << 30;
 constexpr std::size_t kStorageSample = 200;
 constexpr int kCompressionLevel = 3;
 
@@ -77,7 +78,7 @@ double mean_bytes(const DataSet& data, const Format& format) {
   double sum = 0;
   for (const Sample* sample : samples) {
     const Interrupt interrupt;
-    sum += static_cast<double>(write_value(encode(sample->picture, format, interrupt), kCompressionLevel, interrupt).size());
+    sum += static_cast<double>(write_value(encode(sample->picture(), format, interrupt), kCompressionLevel, interrupt).size());
   }
   return sum / static_cast<double>(samples.size());
 }
@@ -104,6 +105,7 @@ void run(char** arguments) {
   setup.learning_rate = std::stof(arguments[4]);
   setup.threads = static_cast<std::uint32_t>(std::stoul(arguments[5]));
   setup.max_pixels = Limits{}.max_pixels;
+  setup.memory = kMemory;
   DataSet data(setup);
   data.add(images, Interrupt());
   train_all(setup, data, static_cast<std::uint32_t>(std::stoul(arguments[3])));

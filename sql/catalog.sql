@@ -88,14 +88,21 @@ CREATE TABLE imagecalc.candidate (
     format           integer NOT NULL,        -- packed
     bytes            real NOT NULL,           -- mean of a value, over the sample
     bytes_deviation  real NOT NULL,
-    fetch_us         real NOT NULL,
+    fetch_us         real NOT NULL,           -- of an image at the working batch
     decode_us        real NOT NULL,
     transfer_us      real NOT NULL,
     model_us         real NOT NULL,
+    single_us        real NOT NULL,           -- all four, of one image at a time
     latency_measured boolean NOT NULL,        -- else fitted
     refusal          text,                    -- what the model said of a tensor of this size
+    -- what the trials so far tell; NULL of a format that may not be chosen, or while nothing is known
+    accuracy         real,
+    accuracy_low     real,                    -- of nine in ten trainings
+    accuracy_high    real,
+    measured         boolean NOT NULL DEFAULT false,  -- else predicted
+    on_frontier      boolean NOT NULL DEFAULT false,  -- no other is better in accuracy, latency and bytes at once
     PRIMARY KEY (design, format)
-);
+) WITH (fillfactor = 50);                     -- all of a design's are updated after each trial
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.candidate', '');
 
 CREATE TABLE imagecalc.trial (

@@ -87,11 +87,25 @@ CREATE FUNCTION imagecalc.format_text(packed integer) RETURNS text
     AS 'MODULE_PATHNAME', 'ic_format_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION imagecalc.format_text(integer) IS 'the text of a packed format, as icimage''s type modifier holds it';
 
+CREATE FUNCTION imagecalc.own_design(design bigint) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'ic_own_design' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION imagecalc.own_design(bigint) IS 'the argument; an ERROR where the user has no such design';
+
+CREATE VIEW imagecalc.visible_candidate WITH (security_barrier = true) AS
+    SELECT k.* FROM imagecalc.candidate AS k JOIN imagecalc.design AS d ON d.id = k.design WHERE imagecalc.may_see(d.owner);
+GRANT SELECT ON imagecalc.visible_candidate TO PUBLIC;
+
 CREATE FUNCTION imagecalc.predictions(design bigint,
         OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
-        OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text)
-    RETURNS SETOF record AS 'MODULE_PATHNAME', 'ic_predictions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 ROWS 6048;
+        OUT single_latency_us real, OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text)
+    RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 6048
+    BEGIN ATOMIC
+        SELECT imagecalc.format_text(c.format), c.accuracy, c.accuracy_low, c.accuracy_high, c.measured,
+               c.fetch_us + c.decode_us + c.transfer_us + c.model_us, c.fetch_us, c.decode_us, c.transfer_us, c.model_us,
+               c.single_us, c.latency_measured, c.bytes, c.bytes_deviation, c.on_frontier, c.refusal
+        FROM imagecalc.visible_candidate AS c WHERE c.design = imagecalc.own_design(predictions.design);
+    END;
 COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
     'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, '
     'or expected, with an interval for nine of ten trainings), latency in microseconds an image by component, mean bytes of a value';
@@ -184,12 +198,12 @@ COMMENT ON VIEW ic_designs IS 'the designs of the roles that you may act as: wha
 CREATE FUNCTION ic_candidates(design bigint,
         OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
-        OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text,
+        OUT single_latency_us real, OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text,
         OUT saved_bytes bigint, OUT saved_seconds_a_million real) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 6048
     BEGIN ATOMIC
         SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.fetch_us, p.decode_us,
-               p.transfer_us, p.model_us, p.latency_measured, p.bytes, p.bytes_deviation, p.on_frontier, p.refusal,
+               p.transfer_us, p.model_us, p.single_latency_us, p.latency_measured, p.bytes, p.bytes_deviation, p.on_frontier, p.refusal,
                (d.rows * (d.jpeg_bytes - p.bytes::float8))::bigint, (d.rgb_latency_us - p.latency_us::float8)::real
         FROM imagecalc.predictions(ic_candidates.design) AS p
         LEFT JOIN (SELECT i.jpeg_bytes, i.rgb_latency_us,
@@ -199,7 +213,8 @@ CREATE FUNCTION ic_candidates(design bigint,
     END;
 COMMENT ON FUNCTION ic_candidates(bigint) IS
     'every format of the design space as the design sees it. accuracy: predicted, or measured, with its interval; NULL where the format '
-    'may not be chosen. Latency in microseconds an image by component, measured or fitted; bytes: mean of a value, with the deviation '
+    'may not be chosen. Latency in microseconds an image by component at the working batch, latency_batch, and as a whole for one image at a '
+    'time, measured or fitted; bytes: mean of a value, with the deviation '
     'over the sample. refusal: what the model said of a tensor of this size. saved_bytes: what converting the table would save; '
     'saved_seconds_a_million: what classifying a million of its pictures would, against the same model on RGB decoded from them';
 
@@ -207,7 +222,7 @@ CREATE FUNCTION ic_plot(design bigint, kind text DEFAULT 'latency') RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION ic_plot(bigint, text) IS
     'a picture of what a design knows, as SVG. kind: latency or storage, accuracy over that, with the frontier and its interval; '
-    'components, where the time of an image goes, beside JPEG';
+    'buckets, accuracy over those that the search samples; components, where the time of an image goes, beside JPEG';
 
 CREATE FUNCTION ic_report(design bigint) RETURNS text
     AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
@@ -264,7 +279,7 @@ CREATE FUNCTION imagecalc.status(design bigint, OUT ended boolean, OUT well bool
         SELECT p.state NOT IN ('queued'::text, 'running'::text), p.state = 'done'::text,
                CASE p.state
                    WHEN 'done'::text THEN pg_catalog.format('done, %s at %s %%', d.format, imagecalc.percent(d.accuracy))
-                   WHEN 'queued'::text THEN 'waiting for a worker'
+                   WHEN 'queued'::text THEN p.phase
                    WHEN 'running'::text THEN pg_catalog.concat_ws(', ',
                        pg_catalog.concat(p.phase, ' ' || p.step::text || '/' || p.steps::text),
                        'best so far ' || p.best_format || ' at ' || imagecalc.percent(p.best_accuracy) || ' %',

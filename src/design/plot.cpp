@@ -55,11 +55,49 @@ std::string short_number(double value) {
   return text;
 }
 
+// ---- axes
+
+// Upright, of accuracies. What is above or below it is drawn at its end.
+class AccuracyAxis {
+ public:
+  AccuracyAxis(double low, double high) : step_(high - low > 0.4 ? 0.1 : high - low > 0.12 ? 0.05 : 0.01) {
+    bottom_ = std::max(0.0, step_ * std::floor(low / step_));
+    top_ = std::min(1.0, step_ * std::ceil(high / step_));
+    if (top_ <= bottom_) top_ = bottom_ + step_;
+  }
+
+  double y(double accuracy) const {
+    return kBottom - (kBottom - kTop) * (std::clamp(accuracy, bottom_, top_) - bottom_) / (top_ - bottom_);
+  }
+  double bottom() const { return bottom_; }
+  double top() const { return top_; }
+
+  void draw(std::string& svg) const {
+    for (double at = bottom_; at <= top_ + step_ / 2; at += step_) {
+      add(svg, "<path d='M%.1f %.1fH%.1f' stroke='#e4e4e4'/>\n", kLeft, y(at), kRight);
+      add_text(svg, kLeft - 8, y(at) + 4, "end", short_number(std::round(at * 1000) / 10) + " %");
+    }
+  }
+
+ private:
+  double step_, bottom_, top_;
+};
+
+void draw_line_below(std::string& svg, const std::string& title) {
+  add(svg, "<path d='M%.1f %.1fH%.1f' stroke='#888'/>\n", kLeft, kBottom, kRight);
+  add_text(svg, (kLeft + kRight) / 2, kBottom + 42, "middle", title);
+}
+
+void draw_tick(std::string& svg, double x, const std::string& text) {
+  add(svg, "<path d='M%.1f %.1fv5' stroke='#888'/>\n", x, kBottom);
+  add_text(svg, x, kBottom + 19, "middle", text);
+}
+
 // ---- accuracy over cost
 
 class Axes {
  public:
-  explicit Axes(const AccuracyPlot& plot) {
+  explicit Axes(const AccuracyPlot& plot) : accuracy_(0, 1) {
     double least = plot.formats[0].cost, most = least, low = 1, high = 0;
     const auto take_in = [&](const PlotPoint& point) {
       least = std::min(least, point.cost);
@@ -71,44 +109,43 @@ class Axes {
     if (plot.reference) take_in(*plot.reference);
     first_ = std::log(least) - 0.05;
     last_ = std::log(most) + 0.05;
-    step_ = high - low > 0.4 ? 0.1 : high - low > 0.12 ? 0.05 : 0.01;
-    bottom_ = std::max(0.0, step_ * std::floor(low / step_));
-    top_ = std::min(1.0, step_ * std::ceil(high / step_));
-    if (top_ <= bottom_) top_ = bottom_ + step_;
+    accuracy_ = AccuracyAxis(low, high);
   }
 
   double x(double cost) const { return kLeft + (kRight - kLeft) * (std::log(cost) - first_) / (last_ - first_); }
-  // What is above or below the axis is drawn at its end.
-  double y(double accuracy) const {
-    return kBottom - (kBottom - kTop) * (std::clamp(accuracy, bottom_, top_) - bottom_) / (top_ - bottom_);
-  }
+  double y(double accuracy) const { return accuracy_.y(accuracy); }
 
   std::string attributes() const {
     std::string text;
-    add(text, " data-x='%g %g %.6f %.6f' data-y='%g %g %g %g'", kLeft, kRight, first_, last_, kBottom, kTop, bottom_, top_);
+    add(text, " data-x='%g %g %.6f %.6f' data-y='%g %g %g %g'", kLeft, kRight, first_, last_, kBottom, kTop, accuracy_.bottom(),
+        accuracy_.top());
     return text;
   }
 
   void draw(std::string& svg, const std::string& cost_title) const {
-    for (double at = bottom_; at <= top_ + step_ / 2; at += step_) {
-      add(svg, "<path d='M%.1f %.1fH%.1f' stroke='#e4e4e4'/>\n", kLeft, y(at), kRight);
-      add_text(svg, kLeft - 8, y(at) + 4, "end", short_number(std::round(at * 1000) / 10) + " %");
-    }
-    for (double decade = std::pow(10, std::floor(first_ / std::log(10))); std::log(decade) < last_; decade *= 10) {
-      for (double digit : {1, 2, 5}) {
-        const double at = digit * decade;
-        if (std::log(at) < first_ || std::log(at) > last_) continue;
-        add(svg, "<path d='M%.1f %.1fv5' stroke='#888'/>\n", x(at), kBottom);
-        add_text(svg, x(at), kBottom + 19, "middle", short_number(at));
-      }
-    }
-    add(svg, "<path d='M%.1f %.1fH%.1f' stroke='#888'/>\n", kLeft, kBottom, kRight);
-    add_text(svg, (kLeft + kRight) / 2, kBottom + 42, "middle", cost_title);
+    accuracy_.draw(svg);
+    for (double at : ticks()) draw_tick(svg, x(at), short_number(at));
+    draw_line_below(svg, cost_title);
   }
 
  private:
+  // 1, 2, 5, 10, 20 ...; over less than a decade all digits, and over less than a part of that halves of them.
+  std::vector<double> ticks() const {
+    std::vector<double> digits = {1, 2, 5};
+    if (last_ - first_ < std::log(10)) digits = {1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9};
+    if (last_ - first_ < std::log(2.5)) digits = {1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9, 9.5};
+    std::vector<double> found;
+    for (double decade = std::pow(10, std::floor(first_ / std::log(10))); std::log(decade) < last_; decade *= 10) {
+      for (double digit : digits) {
+        const double at = digit * decade;
+        if (std::log(at) >= first_ && std::log(at) <= last_) found.push_back(at);
+      }
+    }
+    return found;
+  }
+
   double first_ = 0, last_ = 1;  // logarithms
-  double bottom_ = 0, top_ = 1, step_ = 0.1;
+  AccuracyAxis accuracy_;
 };
 
 // Dots that fall on one place are drawn once: of thousands most do.
@@ -160,6 +197,39 @@ void draw_reference(std::string& svg, const Axes& axes, const PlotPoint& referen
   draw_dot(svg, axes, reference, 5, "fill='#b91c1c'");
 }
 
+// ---- accuracy over buckets
+
+// In the middle of its part of the axis.
+double bucket_x(const BucketPlot& plot, int bucket) {
+  return kLeft + (kRight - kLeft) * (bucket + 0.5) / static_cast<double>(plot.buckets.size());
+}
+
+AccuracyAxis accuracy_axis_of(const BucketPlot& plot) {
+  double low = 1, high = 0;
+  for (const BucketRange& bucket : plot.buckets) {
+    low = std::min(low, bucket.least);
+    high = std::max(high, bucket.most);
+  }
+  for (const BucketTrial& trial : plot.trials) {
+    low = std::min(low, trial.accuracy);
+    high = std::max(high, trial.accuracy);
+  }
+  return {low, high};
+}
+
+void draw_ranges(std::string& svg, const BucketPlot& plot, const AccuracyAxis& axis) {
+  std::string curve;
+  const double width = 0.6 * (kRight - kLeft) / static_cast<double>(plot.buckets.size());
+  for (int i = 0; i < static_cast<int>(plot.buckets.size()); ++i) {
+    const BucketRange& bucket = plot.buckets[static_cast<std::size_t>(i)];
+    const double x = bucket_x(plot, i), top = axis.y(bucket.most);
+    add(svg, "<rect x='%.1f' y='%.1f' width='%.1f' height='%.1f' fill='#7a9cc6' fill-opacity='0.3'/>\n", x - width / 2, top, width,
+        std::max(1.0, axis.y(bucket.least) - top));
+    add(curve, "%c%.1f %.1f", i ? 'L' : 'M', x, axis.y(bucket.mean));
+  }
+  svg += "<path fill='none' stroke='#7a9cc6' stroke-width='1.5' d='" + curve + "'/>\n";
+}
+
 // ---- the time of an image
 
 constexpr std::array<const char*, 4> kPartNames = {"fetch", "decode", "transfer", "model"};
@@ -190,6 +260,24 @@ std::string draw(const AccuracyPlot& plot) {
     const bool at_right = axes.x(point.cost) > (kLeft + kRight) / 2;
     add_text(svg, axes.x(point.cost) + (at_right ? -12 : 12), axes.y(point.accuracy) + 4, at_right ? "end" : "start", point.name,
              " font-weight='600'");
+  }
+  return svg + "</svg>\n";
+}
+
+std::string draw(const BucketPlot& plot) {
+  if (plot.buckets.empty()) {
+    throw Error(Fault::invalid_argument, "there is nothing to draw yet", "Wait until the first trial has ended.");
+  }
+  const AccuracyAxis axis = accuracy_axis_of(plot);
+  std::string svg = begin_svg(plot.title, kHeight);
+  axis.draw(svg);
+  for (int i = 0; i < static_cast<int>(plot.buckets.size()); ++i) draw_tick(svg, bucket_x(plot, i), std::to_string(i));
+  draw_line_below(svg, "bucket, most compressing first");
+  draw_ranges(svg, plot, axis);
+  for (const BucketTrial& trial : plot.trials) {
+    add(svg, "<circle cx='%.1f' cy='%.1f' r='3.5' fill='#1d4e89'><title>", bucket_x(plot, trial.bucket), axis.y(trial.accuracy));
+    svg += escaped(trial.name);
+    add(svg, ": %.1f %%</title></circle>\n", 100 * trial.accuracy);
   }
   return svg + "</svg>\n";
 }

@@ -30,6 +30,23 @@ struct AccuracyPlot {
 // data-y="bottom top lowest highest", those of the accuracy axis.
 std::string draw(const AccuracyPlot& plot);
 
+// The search's view: accuracy over the buckets that it cuts the formats into.
+struct BucketRange {
+  double least = 1, mean = 0, most = 0;  // of what is expected of its formats, 0..1
+};
+struct BucketTrial {
+  int bucket = 0;
+  std::string name;  // the format's
+  double accuracy = 0;
+};
+struct BucketPlot {
+  std::string title;
+  std::vector<BucketRange> buckets;  // most compressing first
+  std::vector<BucketTrial> trials;
+};
+// A box and a point of the curve for each bucket, a dot for each trial. Error(invalid_argument) without buckets.
+std::string draw(const BucketPlot& plot);
+
 // Where the time of an image goes, a bar for each.
 struct LatencyBar {
   std::string name;

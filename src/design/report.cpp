@@ -12,7 +12,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1480px; mar
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 table { border-collapse: collapse; } td, th { padding: .2em .9em .2em 0; text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.plots { display: flex; flex-wrap: wrap; gap: 1em; } .plots svg { border: 1px solid #ddd; max-width: 100%; height: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); gap: 1em; align-items: start; }
+.plots svg { border: 1px solid #ddd; width: 100%; height: auto; }
 .budgets { display: grid; grid-template-columns: 9em 1fr 9em; gap: .4em 1em; max-width: 720px; align-items: center; }
 #pick { background: #f4f6f9; border-left: 4px solid #1d4e89; padding: .6em 1em; margin: 1em 0; max-width: 690px; }
 .pictures { display: grid; gap: .5em; } .pictures img { width: 160px; height: 160px; object-fit: contain; background: #eee; }

@@ -2,34 +2,38 @@
 
 #include "pg/model_catalog.h"
 
+using namespace imagecalc;
+
 namespace imagecalc {
 
-Findings load_findings(std::int64_t id) {
+Design load_own_design(std::int64_t id) {
   std::optional<Design> design = load_design(id);
-  if (!design || !may_act_as(design->owner))
-    throw Error(Fault::invalid_argument, "design " + std::to_string(id) + " does not exist, or is not yours",
-                "SELECT id FROM ic_designs shows yours.");
-  Findings findings{.design = std::move(*design), .candidates = load_candidates(id), .trials = {}, .predictions = {}};
-  if (findings.candidates.empty()) return findings;
+  if (design && may_act_as(design->owner)) return std::move(*design);
+  throw Error(Fault::invalid_argument, "design " + std::to_string(id) + " does not exist, or is not yours",
+              "SELECT id FROM ic_designs shows yours.");
+}
+
+Findings load_findings(std::int64_t id) {
+  Findings findings{.design = load_own_design(id), .candidates = load_candidates(id), .trials = {}};
   findings.trials = load_trials(id, findings.candidates);
-  const Search search(search_candidates(findings.candidates), findings.design.search, findings.design.budgets);
-  findings.predictions = search.predict(search_trials(findings.trials));
   return findings;
 }
 
-std::vector<bool> frontier_of(const Findings& findings) {
-  std::vector<std::size_t> known;
+void predict(const Design& design, const std::vector<TrialRow>& trials, std::vector<CandidateRow>& candidates) {
+  const Search search(search_candidates(candidates), design.search, design.budgets);
+  const auto predictions = search.predict(search_trials(trials));
+  std::vector<CandidateRow*> known;
   std::vector<Objective> objectives;
-  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
-    if (!findings.predictions[i]) continue;
-    const CandidateRow& row = findings.candidates[i];
-    known.push_back(i);
-    objectives.push_back({findings.predictions[i]->accuracy, row.latency.total(), row.bytes});
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    CandidateRow& row = candidates[i];
+    row.prediction = predictions[i];
+    row.on_frontier = false;
+    if (!row.prediction) continue;
+    known.push_back(&row);
+    objectives.push_back({row.prediction->accuracy, row.latency.total(), row.bytes});
   }
   const std::vector<bool> unbeaten = pareto(objectives);
-  std::vector<bool> frontier(findings.candidates.size());
-  for (std::size_t i = 0; i < known.size(); ++i) frontier[known[i]] = unbeaten[i];
-  return frontier;
+  for (std::size_t i = 0; i < known.size(); ++i) known[i]->on_frontier = unbeaten[i];
 }
 
 std::optional<Jpeg> load_jpeg(std::int64_t id) {
@@ -41,3 +45,6 @@ std::optional<Jpeg> load_jpeg(std::int64_t id) {
 }
 
 }  // namespace imagecalc
+
+// Its argument, where the user may know of that design.
+IC_FUNCTION(ic_own_design) { return Int64GetDatum(load_own_design(PG_GETARG_INT64(0)).id); }

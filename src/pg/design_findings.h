@@ -1,23 +1,24 @@
-// What a design's trials so far tell of every format. Computed anew at each call from the candidates and the trials, so that it
-// can never disagree with them.
+// What a design's trials so far tell of every format, and who may know.
 #pragma once
 
 #include "pg/design_store.h"
 
 namespace imagecalc {
 
+// Error(invalid_argument) where there is no such design, or it is not the user's.
+Design load_own_design(std::int64_t id);
+
 struct Findings {
   Design design;
   std::vector<CandidateRow> candidates;
   std::vector<TrialRow> trials;
-  std::vector<std::optional<Prediction>> predictions;  // one a candidate
 };
 
-// Error(invalid_argument) where there is no such design, or it is not the user's.
+// The same error.
 Findings load_findings(std::int64_t design);
 
-// Marks the candidates that no other beats in accuracy, latency and bytes at once.
-std::vector<bool> frontier_of(const Findings& findings);
+// Sets the candidates' predictions to what these trials tell, and marks the frontier.
+void predict(const Design& design, const std::vector<TrialRow>& trials, std::vector<CandidateRow>& candidates);
 
 // What the same model costs on RGB that is decoded from the pictures' files.
 struct Jpeg {

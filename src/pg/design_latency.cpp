@@ -69,13 +69,13 @@ struct Subject {
   const std::vector<Blob>& files;
 };
 
-// A batch of the given items, over and over.
-Latency time_batch(const Subject& subject, const ModelInput& input, InferItem::Kind kind, const std::vector<Blob>& items) {
+// A batch of so many of the given items, over and over.
+Latency time_batch(const Subject& subject, const ModelInput& input, InferItem::Kind kind, const std::vector<Blob>& items, int batch) {
   InferRequest request;
   request.model = subject.hash;
   request.input = input;
   request.max_pixels = setting_max_pixels;
-  for (int i = 0; i < subject.design.latency_batch; ++i)
+  for (int i = 0; i < batch; ++i)
     request.items.push_back({kind, items[static_cast<std::size_t>(i) % items.size()]});
   return time_requests(request, subject.model);
 }
@@ -85,15 +85,22 @@ Blob encode_at_level(const Blob& file, const Format& format, int compression_lev
   return write_value(encode_file(file, format, current_limits(), interrupt), compression_level, interrupt);
 }
 
-Latency time_format(const Subject& subject, const Format& format) {
+// Adds a sample of the format, at both batches.
+void time_format(const Subject& subject, const Format& format, double mean_bytes, LatencyFindings& findings) {
   std::vector<Blob> values;
   for (const Blob& file : subject.files) values.push_back(encode_at_level(file, format, subject.design.compression_level));
-  return time_batch(subject, {.rgb = false, .rgb_size = 0, .format = format}, InferItem::Kind::value, values);
+  const auto at = [&](int batch) {
+    return time_batch(subject, {.rgb = false, .rgb_size = 0, .format = format}, InferItem::Kind::value, values, batch);
+  };
+  const Latency working = at(subject.design.latency_batch), single = subject.design.latency_batch == 1 ? working : at(1);
+  findings.samples.push_back({format, mean_bytes, working});
+  findings.singles.push_back({format, mean_bytes, single});
 }
 
 std::optional<Latency> time_rgb(const Subject& subject) {
   try {
-    return time_batch(subject, {.rgb = true, .rgb_size = subject.design.size, .format = {}}, InferItem::Kind::picture, subject.files);
+    return time_batch(subject, {.rgb = true, .rgb_size = subject.design.size, .format = {}}, InferItem::Kind::picture, subject.files,
+                      subject.design.latency_batch);
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
     return std::nullopt;
@@ -119,7 +126,10 @@ double time_fetch(double size) {
 }
 
 void add_fetch_times(LatencyFindings& findings) {
-  for (LatencySample& sample : findings.samples) sample.measured.fetch = time_fetch(std::max(1.0, sample.bytes));
+  for (std::size_t i = 0; i < findings.samples.size(); ++i) {
+    const double us = time_fetch(std::max(1.0, findings.samples[i].bytes));
+    findings.samples[i].measured.fetch = findings.singles[i].measured.fetch = us;
+  }
   if (findings.rgb) findings.rgb->fetch = time_fetch(findings.mean_file_bytes);
 }
 
@@ -136,7 +146,7 @@ LatencyFindings measure_latency(const Design& design, const Blob& model, const M
     on_step(static_cast<int>(i), static_cast<int>(grid.size()) + 1);
     const Format& format = formats[grid[i]];
     try {
-      findings.samples.push_back({format, mean_bytes[grid[i]], time_format(subject, format)});
+      time_format(subject, format, mean_bytes[grid[i]], findings);
     } catch (const Error& error) {
       if (error.fault() != Fault::bad_model) throw;
       findings.refusals[tensor_size({.rgb = false, .rgb_size = 0, .format = format})] = error.what();

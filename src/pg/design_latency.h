@@ -11,7 +11,8 @@
 namespace imagecalc {
 
 struct LatencyFindings {
-  std::vector<LatencySample> samples;                // one a tensor size that the model takes
+  std::vector<LatencySample> samples;                // one a tensor size that the model takes, at the working batch
+  std::vector<LatencySample> singles;                // the same, of one image at a time
   std::map<TensorSize, std::string> refusals;        // what it said of the others
   std::optional<Latency> rgb;                        // of the picture files themselves; nothing where the model refuses that size
   double mean_file_bytes = 0;

@@ -16,12 +16,10 @@ std::string plot_accuracy(const Findings& findings, const std::optional<Jpeg>& j
   const auto title = "Design " + std::to_string(findings.design.id) + ": accuracy by " + (by_latency ? "latency" : "storage");
   AccuracyPlot plot{.title = title, .cost_title = by_latency ? "microseconds an image" : "bytes an image", .formats = {}, .chosen = {},
                     .reference = {}};
-  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
-    const auto& prediction = findings.predictions[i];
-    if (!prediction) continue;
-    const CandidateRow& row = findings.candidates[i];
-    plot.formats.push_back({to_string(row.format), by_latency ? row.latency.total() : row.bytes, prediction->accuracy, prediction->low,
-                            prediction->high, prediction->measured});
+  for (const CandidateRow& row : findings.candidates) {
+    if (!row.prediction) continue;
+    plot.formats.push_back({to_string(row.format), by_latency ? row.latency.total() : row.bytes, row.prediction->accuracy, row.prediction->low,
+                            row.prediction->high, row.prediction->measured});
   }
   if (const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final)) plot.chosen = to_string(*final_trial->format);
   const TrialRow* reference = find_trial(findings.trials, TrialKind::reference);
@@ -32,16 +30,38 @@ std::string plot_accuracy(const Findings& findings, const std::optional<Jpeg>& j
   return draw(plot);
 }
 
+std::string plot_buckets(const Findings& findings) {
+  const Search search(search_candidates(findings.candidates), findings.design.search, findings.design.budgets);
+  BucketPlot plot{.title = "Design " + std::to_string(findings.design.id) + ": accuracy by bucket", .buckets = {}, .trials = {}};
+  std::vector<int> sizes;
+  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
+    const CandidateRow& row = findings.candidates[i];
+    const std::optional<int> bucket = search.bucket(i);
+    if (!row.prediction || !bucket) continue;
+    const auto place = static_cast<std::size_t>(*bucket);
+    if (place >= sizes.size()) {
+      sizes.resize(place + 1);
+      plot.buckets.resize(place + 1);
+    }
+    BucketRange& range = plot.buckets[place];
+    const double accuracy = row.prediction->accuracy;
+    range.least = std::min(range.least, accuracy);
+    range.most = std::max(range.most, accuracy);
+    range.mean += (accuracy - range.mean) / ++sizes[place];
+    if (row.prediction->measured) plot.trials.push_back({*bucket, to_string(row.format), accuracy});
+  }
+  return draw(plot);
+}
+
 // JPEG beside what was chosen, or the formats that were tried as long as nothing is.
 std::string plot_components(const Findings& findings, const std::optional<Jpeg>& jpeg) {
   std::vector<LatencyBar> bars;
   if (jpeg) bars.push_back({"RGB from JPEG", jpeg->latency});
   const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
-  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
-    const auto& prediction = findings.predictions[i];
-    if (!prediction || !prediction->measured) continue;
-    if (final_trial && findings.candidates[i].format != final_trial->format) continue;
-    bars.push_back({to_string(findings.candidates[i].format), findings.candidates[i].latency});
+  for (const CandidateRow& row : findings.candidates) {
+    if (!row.prediction || !row.prediction->measured) continue;
+    if (final_trial && row.format != final_trial->format) continue;
+    bars.push_back({to_string(row.format), row.latency});
   }
   return draw("Design " + std::to_string(findings.design.id) + ": where the time of an image goes", bars);
 }
@@ -55,26 +75,23 @@ std::string rounded(double value, const char* unit) {
 }
 
 // The chosen format, or the most accurate one that was tried, first; then others of the frontier, evenly by bytes.
-std::vector<std::size_t> formats_to_show(const Findings& findings) {
-  std::optional<std::size_t> best;
+std::vector<std::string> formats_to_show(const Findings& findings) {
+  const CandidateRow* best = nullptr;
   const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
-  std::vector<std::size_t> frontier;
-  const std::vector<bool> on_frontier = frontier_of(findings);
-  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
-    const auto& prediction = findings.predictions[i];
-    if (!prediction) continue;
-    const bool chosen = final_trial && findings.candidates[i].format == final_trial->format;
-    const bool better = !final_trial && prediction->measured && (!best || prediction->accuracy > findings.predictions[*best]->accuracy);
-    if (chosen || better) best = i;
-    if (on_frontier[i]) frontier.push_back(i);
+  std::vector<const CandidateRow*> frontier;
+  for (const CandidateRow& row : findings.candidates) {
+    if (!row.prediction) continue;
+    const bool chosen = final_trial && row.format == final_trial->format;
+    const bool better = !final_trial && row.prediction->measured && (!best || row.prediction->accuracy > best->prediction->accuracy);
+    if (chosen || better) best = &row;
+    if (row.on_frontier) frontier.push_back(&row);
   }
-  std::sort(frontier.begin(), frontier.end(),
-            [&](std::size_t a, std::size_t b) { return findings.candidates[a].bytes < findings.candidates[b].bytes; });
-  std::vector<std::size_t> shown;
-  if (best) shown.push_back(*best);
+  std::sort(frontier.begin(), frontier.end(), [](const auto* a, const auto* b) { return a->bytes < b->bytes; });
+  std::vector<std::string> shown;
+  if (best) shown.push_back(to_string(best->format));
   for (std::size_t i = 1; i < kRebuilt && !frontier.empty(); ++i) {
-    const std::size_t other = frontier[(frontier.size() - 1) * (kRebuilt - 1 - i) / (kRebuilt - 2)];
-    if (std::find(shown.begin(), shown.end(), other) == shown.end()) shown.push_back(other);
+    std::string other = to_string(frontier[(frontier.size() - 1) * (kRebuilt - 1 - i) / (kRebuilt - 2)]->format);
+    if (std::find(shown.begin(), shown.end(), other) == shown.end()) shown.push_back(std::move(other));
   }
   return shown;
 }
@@ -129,15 +146,15 @@ std::string write_report(const Findings& findings) {
   Report report;
   report.title = "Design " + std::to_string(findings.design.id) + " of " + findings.design.relation;
   add_facts(report, findings, jpeg);
-  for (std::size_t i = 0; i < findings.candidates.size(); ++i) {
-    const auto& prediction = findings.predictions[i];
-    if (!prediction) continue;
-    const CandidateRow& row = findings.candidates[i];
-    report.formats.push_back({to_string(row.format), prediction->accuracy, prediction->low, prediction->high, row.latency.total(),
-                              row.bytes, prediction->measured});
+  for (const CandidateRow& row : findings.candidates) {
+    if (!row.prediction) continue;
+    const Prediction& known = *row.prediction;
+    report.formats.push_back({to_string(row.format), known.accuracy, known.low, known.high, row.latency.total(), row.bytes,
+                              known.measured});
   }
-  report.plots = {plot_accuracy(findings, jpeg, true), plot_accuracy(findings, jpeg, false), plot_components(findings, jpeg)};
-  for (std::size_t i : formats_to_show(findings)) report.rebuilt.push_back(to_string(findings.candidates[i].format));
+  report.plots = {plot_accuracy(findings, jpeg, true), plot_accuracy(findings, jpeg, false), plot_buckets(findings),
+                  plot_components(findings, jpeg)};
+  report.rebuilt = formats_to_show(findings);
   report.pictures = load_pictures(findings, report.rebuilt);
   return write_page(report);
 }
@@ -148,12 +165,12 @@ IC_FUNCTION(ic_plot) {
   const std::int64_t id = PG_GETARG_INT64(0);
   const text* argument = PG_GETARG_TEXT_PP(1);
   const std::string kind(text_view(argument));
-  const bool by_latency = kind == "latency";
-  if (!by_latency && kind != "storage" && kind != "components")
-    throw Error(Fault::invalid_argument, "there is no plot of kind \"" + kind + "\"", "Choose latency, storage or components.");
+  if (kind != "latency" && kind != "storage" && kind != "buckets" && kind != "components")
+    throw Error(Fault::invalid_argument, "there is no plot of kind \"" + kind + "\"", "Choose latency, storage, buckets or components.");
   const Findings findings = load_findings(id);
   const std::optional<Jpeg> jpeg = load_jpeg(id);
-  return text_datum(kind == "components" ? plot_components(findings, jpeg) : plot_accuracy(findings, jpeg, by_latency));
+  if (kind == "buckets") return text_datum(plot_buckets(findings));
+  return text_datum(kind == "components" ? plot_components(findings, jpeg) : plot_accuracy(findings, jpeg, kind == "latency"));
 }
 
 IC_FUNCTION(ic_report) { return text_datum(write_report(load_findings(PG_GETARG_INT64(0)))); }

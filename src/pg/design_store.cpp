@@ -132,7 +132,8 @@ std::vector<CandidateRow> load_candidates(std::int64_t design) {
   std::vector<CandidateRow> candidates;
   // In the order of the design space, whatever the order of insertion: the search breaks ties by it.
   for (const Row& row : sql.run("SELECT format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
-                                "latency_measured, refusal FROM imagecalc.candidate WHERE design = $1 ORDER BY format", {design})) {
+                                "latency_measured, refusal, accuracy, accuracy_low, accuracy_high, measured, on_frontier, single_us "
+                                "FROM imagecalc.candidate WHERE design = $1 ORDER BY format", {design})) {
     CandidateRow candidate;
     candidate.format = unpack_cell(row, 0);
     candidate.bytes = row.real(1);
@@ -140,6 +141,9 @@ std::vector<CandidateRow> load_candidates(std::int64_t design) {
     candidate.latency = {row.real(3), row.real(4), row.real(5), row.real(6)};
     candidate.latency_measured = row.boolean(7);
     if (!row.null(8)) candidate.refusal = row.text(8);
+    if (!row.null(9)) candidate.prediction = Prediction{row.real(9), row.real(10), row.real(11), row.boolean(12)};
+    candidate.on_frontier = row.boolean(13);
+    candidate.single_latency_us = row.real(14);
     candidates.push_back(std::move(candidate));
   }
   return candidates;
@@ -147,7 +151,7 @@ std::vector<CandidateRow> load_candidates(std::int64_t design) {
 
 void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows) {
   std::vector<std::int64_t> formats, measured;
-  std::vector<double> bytes, deviation, fetch, decode, transfer, model;
+  std::vector<double> bytes, deviation, fetch, decode, transfer, model, single;
   for (const CandidateRow& row : rows) {
     formats.push_back(packed(row.format));
     measured.push_back(row.latency_measured);
@@ -157,18 +161,42 @@ void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& row
     decode.push_back(row.latency.decode);
     transfer.push_back(row.latency.transfer);
     model.push_back(row.latency.model);
+    single.push_back(row.single_latency_us);
   }
   SqlScope sql(SqlScope::As::superuser);
   const std::string literals[] = {array_literal(formats), array_literal(bytes),    array_literal(deviation), array_literal(fetch),
-                                  array_literal(decode),  array_literal(transfer), array_literal(model),     array_literal(measured)};
+                                  array_literal(decode),  array_literal(transfer), array_literal(model),     array_literal(measured),
+                                  array_literal(single)};
   sql.run("INSERT INTO imagecalc.candidate (design, format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
-          "latency_measured) SELECT $1, u.f, u.b, u.d, u.fe, u.de, u.tr, u.mo, u.me <> 0 FROM unnest($2::int[], $3::real[], "
-          "$4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::int[]) AS u(f, b, d, fe, de, tr, mo, me)",
-          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6], literals[7]});
+          "latency_measured, single_us) SELECT $1, u.f, u.b, u.d, u.fe, u.de, u.tr, u.mo, u.me <> 0, u.si FROM unnest($2::int[], "
+          "$3::real[], $4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::int[], $10::real[]) "
+          "AS u(f, b, d, fe, de, tr, mo, me, si)",
+          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6], literals[7], literals[8]});
   std::map<std::string, std::vector<Format>> refused;
   for (const CandidateRow& row : rows)
     if (row.refusal) refused[*row.refusal].push_back(row.format);
   for (const auto& [refusal, list] : refused) refuse_candidates(design, list, refusal);
+}
+
+void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows) {
+  std::vector<std::int64_t> formats, measured, on_frontier;
+  std::vector<double> accuracy, low, high;
+  for (const CandidateRow& row : rows) {
+    if (!row.prediction) continue;
+    formats.push_back(packed(row.format));
+    accuracy.push_back(row.prediction->accuracy);
+    low.push_back(row.prediction->low);
+    high.push_back(row.prediction->high);
+    measured.push_back(row.prediction->measured);
+    on_frontier.push_back(row.on_frontier);
+  }
+  SqlScope sql(SqlScope::As::superuser);
+  const std::string literals[] = {array_literal(formats), array_literal(accuracy), array_literal(low),
+                                  array_literal(high),    array_literal(measured), array_literal(on_frontier)};
+  sql.run("UPDATE imagecalc.candidate AS c SET accuracy = u.a, accuracy_low = u.l, accuracy_high = u.h, measured = u.m <> 0, "
+          "on_frontier = u.o <> 0 FROM unnest($2::int[], $3::real[], $4::real[], $5::real[], $6::int[], $7::int[]) "
+          "AS u(f, a, l, h, m, o) WHERE c.design = $1 AND c.format = u.f",
+          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5]});
 }
 
 void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal) {
@@ -176,7 +204,8 @@ void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, 
   for (const Format& format : formats) list.push_back(packed(format));
   const std::string literal = array_literal(list);
   SqlScope sql(SqlScope::As::superuser);
-  sql.run("UPDATE imagecalc.candidate SET refusal = $3 WHERE design = $1 AND format = ANY ($2::int[])", {design, literal, refusal});
+  sql.run("UPDATE imagecalc.candidate SET refusal = $3, accuracy = NULL, accuracy_low = NULL, accuracy_high = NULL, "
+          "measured = false, on_frontier = false WHERE design = $1 AND format = ANY ($2::int[])", {design, literal, refusal});
 }
 
 std::vector<Candidate> search_candidates(const std::vector<CandidateRow>& rows) {

@@ -48,13 +48,19 @@ Oid design_owner(std::int64_t id);  // Error(invalid_argument) where there is no
 struct CandidateRow {
   Format format;
   double bytes = 0, bytes_deviation = 0;
-  Latency latency;
+  Latency latency;               // at the working batch
+  double single_latency_us = 0;  // of one image at a time
   bool latency_measured = false;
   std::optional<std::string> refusal;
+  // What the trials so far tell; nothing of a format that may not be chosen.
+  std::optional<Prediction> prediction;
+  bool on_frontier = false;  // no other beats it in accuracy, latency and bytes at once
 };
 std::vector<CandidateRow> load_candidates(std::int64_t design);
 void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows);
-// Records that the model refuses tensors of this format's size.
+// Writes what the trials tell of those that have a prediction.
+void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows);
+// Records that the model refuses tensors of these formats' size, of which nothing is predicted then.
 void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal);
 std::vector<Candidate> search_candidates(const std::vector<CandidateRow>& rows);
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "codec/crc32c.h"
+#include "pg/design_findings.h"
 #include "pg/design_latency.h"
 #include "pg/model_catalog.h"
 #include "pg/settings.h"
@@ -134,6 +135,14 @@ std::optional<double> Job::seconds_to_go(int trials_to_go) const {
 
 // ---- pictures
 
+// Where the server keeps temporary files, relative to the data directory, which is the runner's working directory, too.
+std::string temporary_folder() {
+  constexpr const char* kFolder = "base/" PG_TEMP_FILES_DIR;
+  if (pg([&] { return MakePGDirectory(kFolder); }) < 0 && errno != EEXIST)
+    throw Error(Fault::unavailable, std::string("could not make the folder ") + kFolder + ": " + strerror(errno));
+  return kFolder;
+}
+
 void Job::begin() {
   {
     Transaction transaction;
@@ -158,6 +167,8 @@ void Job::begin() {
   setup.balanced = design_.balanced;
   setup.seed = design_.seed;
   setup.max_pixels = setting_max_pixels;
+  setup.memory = static_cast<std::uint64_t>(setting_trainer_memory) << 20;
+  setup.spool_folder = temporary_folder();
   trainer_->ask_for<Done>(setup);
 }
 
@@ -307,7 +318,7 @@ std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyF
     throw Error(Fault::protocol, "the training runner measured another number of formats than there are");
   std::set<Format> measured;
   for (const LatencySample& sample : latency.samples) measured.insert(sample.format);
-  const LatencyModel model(latency.samples);
+  const LatencyModel model(latency.samples), single(latency.singles);
   std::vector<CandidateRow> rows;
   for (std::size_t i = 0; i < formats.size(); ++i) {
     CandidateRow row;
@@ -315,6 +326,7 @@ std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyF
     row.bytes = storage.mean_bytes[i];
     row.bytes_deviation = storage.deviation[i];
     row.latency = model.predict(row.format, row.bytes);
+    row.single_latency_us = single.predict(row.format, row.bytes).total();
     row.latency_measured = measured.contains(row.format);
     const auto refusal = latency.refusals.find(tensor_size({.rgb = false, .rgb_size = 0, .format = row.format}));
     if (refusal != latency.refusals.end()) row.refusal = refusal->second;
@@ -399,8 +411,10 @@ void Job::run_trial(const TrialPlan& plan) {
       candidate.refusal = error.what();
       refused.push_back(candidate.format);
     }
+    predict(design_, trials_, candidates_);
     Transaction transaction;
     refuse_candidates(id_, refused, error.what());
+    store_predictions(id_, candidates_);
     transaction.commit();
     return;
   }
@@ -410,10 +424,12 @@ void Job::run_trial(const TrialPlan& plan) {
   row.seconds = reply.seconds;
   if (reply.bf16_accuracy) row.bf16_accuracy = *reply.bf16_accuracy;
   row.normalisation = reply.normalisation;
+  trials_.push_back(row);
+  predict(design_, trials_, candidates_);
   Transaction transaction;
   insert_trial(id_, row, reply.weights);
+  store_predictions(id_, candidates_);
   transaction.commit();
-  trials_.push_back(row);
 }
 
 // ---- the end
@@ -522,8 +538,43 @@ bool lock_in_time(std::int64_t id) {
   return false;
 }
 
+// A place among the designs that may be at work on the server at a time; it is kept as long as this process lives. Places are
+// advisory locks in no database, of a kind (4) that the SQL functions cannot take.
+bool take_place() {
+  constexpr uint32 kDesigns = 0x1CDE516;
+  return pg([&] {
+    for (int place = 0; place < setting_max_design_workers; ++place) {
+      LOCKTAG tag;
+      SET_LOCKTAG_ADVISORY(tag, InvalidOid, kDesigns, static_cast<uint32>(place), 4);
+      if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL) return true;
+    }
+    return false;
+  });
+}
+
+void wait_for_place(std::int64_t id) {
+  constexpr long kAskEveryUs = 200'000;
+  for (bool told = false;; told = true) {
+    Transaction transaction;
+    const bool taken = take_place();
+    if (!taken && !told) {
+      SqlScope sql(SqlScope::As::superuser);
+      sql.run("UPDATE imagecalc.design SET phase = 'waiting for other designs' WHERE id = $1 AND state = 'queued'", {id});
+    }
+    transaction.commit();
+    if (taken) return;
+    pg_usleep(kAskEveryUs);
+    check_for_interrupts();
+    if (ConfigReloadPending) {
+      ConfigReloadPending = false;
+      pg([] { ProcessConfigFile(PGC_SIGHUP); });
+    }
+  }
+}
+
 void run_job(const Errand& errand) {
   wait_for_caller(errand.caller);
+  wait_for_place(errand.design);
   Job job(errand.design);
   if (job.claim()) job.run();
 }
@@ -562,6 +613,7 @@ void imagecalc_design_main(Datum) {
   std::memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof errand);
   pqsignal(SIGINT, StatementCancelHandler);
   pqsignal(SIGTERM, die);
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(errand.database, InvalidOid, 0);
   pgstat_report_appname(MyBgworkerEntry->bgw_name);

@@ -14,8 +14,8 @@ namespace imagecalc {
 // A column's format, or nothing for a bare icimage (typmod -1).
 std::optional<Format> typmod_format(int32 typmod);
 
-// A picture file to a stored value.
-std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format,
+// A picture file to a stored value. level: of compression, 1..19.
+std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format, int level,
                                         Orientation orientation = Orientation::as_stored);
 
 // Error(wrong_format) with the hint to cast.

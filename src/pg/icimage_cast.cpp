@@ -14,10 +14,10 @@ constexpr int kCastQuality = 90;  // of the JPEG that icimage -> bytea gives
 
 namespace imagecalc {
 
-std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format, Orientation orientation) {
+std::vector<std::uint8_t> file_to_value(Bytes file, const Format& format, int level, Orientation orientation) {
   const BackendInterrupt interrupt;
   const Coefficients coefficients = encode_file(file, format, current_limits(), interrupt, orientation);
-  return write_value(coefficients, setting_compression_level, interrupt);
+  return write_value(coefficients, level, interrupt);
 }
 
 void refuse_format(const Format& have, const Format& want) {
@@ -35,7 +35,7 @@ IC_FUNCTION(icimage_from_bytea) {
   if (!format)
     throw Error(Fault::invalid_argument, "cannot encode a picture without a format",
                 "Name one: column icimage('1x1/b32/k6/q50@256'), or a cast to it.");
-  return bytes_datum(file_to_value(varlena_bytes(file), *format));
+  return bytes_datum(file_to_value(varlena_bytes(file), *format, setting_compression_level));
 }
 
 // icimage -> icimage(format): an assignment insists on the format, an explicit cast encodes again.
@@ -90,5 +90,6 @@ IC_FUNCTION(ic_encode) {
   const struct varlena* file = PG_GETARG_VARLENA_PP(0);
   const text* format = PG_GETARG_TEXT_PP(1);
   const Orientation orientation = PG_GETARG_BOOL(2) ? Orientation::upright : Orientation::as_stored;
-  return bytes_datum(file_to_value(varlena_bytes(file), parse_format(text_view(format)), orientation));
+  return bytes_datum(
+      file_to_value(varlena_bytes(file), parse_format(text_view(format)), setting_compression_level, orientation));
 }

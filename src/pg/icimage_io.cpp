@@ -48,7 +48,7 @@ Datum accept(Bytes bytes, int32 typmod) {
       throw Error(Fault::corrupt_value, "these are the bytes of a picture file, not of an icimage value",
                   "Give them as bytea and say the format: $1::bytea::icimage('1x1/b32/k6/q50@256'), or insert $1::bytea "
                   "into an icimage column.");
-    return bytes_datum(file_to_value(bytes, *format));
+    return bytes_datum(file_to_value(bytes, *format, setting_compression_level));
   }
   const StoredImage image = read_image(bytes, current_limits(), BackendInterrupt());
   if (format && image.header.format != *format) refuse_format(image.header.format, *format);

@@ -23,7 +23,9 @@ int setting_runner_memory = 1024;
 int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 1000;
 int setting_awake_wait = 10'000;
+int setting_max_design_workers = 2;
 int setting_trainer_threads = 0;
+int setting_trainer_memory = 1024;
 bool setting_enable_batch_infer = true;
 bool setting_enable_parallel_infer = false;
 int setting_engine = static_cast<int>(EngineChoice::automatic);
@@ -87,8 +89,14 @@ void _PG_init(void) {
                           "One that is not alone, or whose last ones took longer, sleeps at once.", &setting_awake_wait, 10'000, 0,
                           1'000'000,
                           PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.max_design_workers", "Designs that may be at work on the server at a time.",
+                          "Others wait until one of these has ended.", &setting_max_design_workers, 2, 1, 1024, PGC_SIGHUP, 0,
+                          nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.trainer_threads", "Threads of a design's training runner; 0 is one a core.", nullptr,
                           &setting_trainer_threads, 0, 0, 1024, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.trainer_memory", "Memory for the pictures of a design's training runner.",
+                          "Those for which there is no room wait in a temporary file.", &setting_trainer_memory, 1024, 1,
+                          1024 * 1024, PGC_SUSET, GUC_UNIT_MB, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable("imagecalc.enable_batch_infer", "Lets plans run ic_infer and ic_scores over batches of rows.",
                            "Off, each row is a request of its own; the results are the same.",
                            &setting_enable_batch_infer, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);

@@ -20,10 +20,11 @@ void reset_signals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// Threads that wait for work must sleep: spinning ones starve the rest on a busy machine. Read before main, so set here.
-void set_thread_policy() {
+// What the runner wants set, else it starts twice. Whoever started the server may have tuned glibc otherwise.
+void set_environment() {
   setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
+  setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
 }
 
 // Puts the wanted descriptors at 0, 1 and 3. They are first moved out of the way of each other.
@@ -55,7 +56,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child == 0) {
     setsid();  // signals to the parent's group, such as a cancel, are not for the runner
     reset_signals();
-    set_thread_policy();
+    set_environment();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
     _exit(127);

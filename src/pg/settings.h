@@ -14,7 +14,9 @@ extern int setting_runner_memory;        // imagecalc.runner_memory: MB that the
 extern int setting_runner_idle_timeout;  // imagecalc.runner_idle_timeout: seconds without requests until it ends; 0 is never
 extern int setting_batch_wait;           // imagecalc.batch_wait: microseconds that requests may wait for those of others
 extern int setting_awake_wait;           // imagecalc.awake_wait: microseconds that a session waits awake for one image's scores
+extern int setting_max_design_workers;   // imagecalc.max_design_workers: designs at work at a time, others wait
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core
+extern int setting_trainer_memory;       // imagecalc.trainer_memory: MB of pictures that a training runner keeps in memory
 extern bool setting_enable_batch_infer;  // imagecalc.enable_batch_infer: whether plans get batching nodes
 extern bool setting_enable_parallel_infer;  // imagecalc.enable_parallel_infer: whether queries with calls get workers
 extern int setting_engine;               // imagecalc.engine: an EngineChoice, which library runs the models

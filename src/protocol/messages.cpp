@@ -116,7 +116,8 @@ void fields(auto& archive, Is<StatisticsReply> auto& m) {
 void fields(auto&, Is<ResetStatistics> auto&) {}
 
 void fields(auto& archive, Is<TrainSetup> auto& m) {
-  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.seed, m.max_pixels);
+  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.seed, m.max_pixels,
+          m.memory, m.spool_folder);
 }
 void fields(auto& archive, Is<AddImages::Image> auto& m) { archive(m.file, m.label, m.validation); }
 void fields(auto& archive, Is<AddImages> auto& m) { archive(m.images); }

@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 6;
+inline constexpr std::uint32_t kProtocolVersion = 7;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -178,6 +178,8 @@ struct TrainSetup {
   bool balanced = false;  // whether each class counts as much as any other, however few its pictures
   std::uint64_t seed = 0;
   std::int64_t max_pixels = 0;
+  std::uint64_t memory = std::uint64_t{1} << 30;  // bytes of pictures that stay in memory; the rest goes into a file in spool_folder
+  std::string spool_folder;
 };
 
 struct AddImages {

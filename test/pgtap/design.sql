@@ -113,12 +113,15 @@ SELECT ok(bool_and(abs(c.saved_bytes - (SELECT count(*) FROM original) * (d.jpeg
                    AND abs(c.saved_seconds_a_million - (d.rgb_latency_us - c.latency_us)) < 1 + 0.001 * c.latency_us),
           'and what they save') FROM candidates AS c, ic_designs AS d WHERE d.id = :id;
 
+SELECT ok(bool_and(abs(single_latency_us - latency_us) <= 0.001 * latency_us), 'a working batch of 1 costs what one image does')
+FROM candidates;
+
 -- plots
 SELECT ok(ic_plot(:id, kind)::xml IS DOCUMENT, format('the plot of %s is a drawing', kind))
-FROM unnest('{latency,storage,components}'::text[]) AS kind;
+FROM unnest('{latency,storage,buckets,components}'::text[]) AS kind;
 SELECT ok(ic_plot(:id) LIKE format('%%>%s</text>%%', format), 'in which the chosen format stands') FROM ic_designs WHERE id = :id;
 SELECT complains(current_user, format('SELECT ic_plot(%s, ''colour'')', :id), '22023', 'there is no plot of kind "colour"',
-                 '%latency, storage or components%', 'and there is no other kind');
+                 '%latency, storage, buckets or components%', 'and there is no other kind');
 
 -- the report
 SELECT ic_report(:id) AS report \gset

@@ -103,7 +103,7 @@ TEST(Tensors, NormalisationCentresTheKeptCoefficients) {
     for (int c = 0; c < 3; ++c) {
       double sum = 0, squares = 0, count = 0;
       for (const Sample& sample : samples) {
-        auto tensor = tensor_of(sample.picture, whole_view(sample.picture), input, normalisation);
+        auto tensor = tensor_of(sample.picture(), whole_view(sample.picture()), input, normalisation);
         for (int y = 0; y < size.height; ++y) {
           for (int x = 0; x < size.width; ++x) {
             double value = tensor[(std::size_t(c) * size.height + y) * size.width + x];
@@ -143,7 +143,7 @@ TEST(Storage, SizesAreThoseOfRealValues) {
   for (std::size_t f = 0; f < formats.size(); f += 61) {
     double sum = 0, squares = 0;
     for (const Sample& sample : samples) {
-      double size = static_cast<double>(write_value(encode(sample.picture, formats[f], kNever), 3).size());
+      double size = static_cast<double>(write_value(encode(sample.picture(), formats[f], kNever), 3).size());
       sum += size, squares += size * size;
     }
     EXPECT_NEAR(reply.mean_bytes[f], sum / 3, 1e-2) << to_string(formats[f]);
@@ -157,6 +157,7 @@ TEST(DataSet, ReportsPicturesThatCannotBeRead) {
   setup.size = 64;
   setup.threads = 2;
   setup.max_pixels = 1'000'000;
+  setup.memory = 1 << 20;
   DataSet data(setup);
   auto file = write_jpeg(test::drawn_picture(100, 80, 3), 90);
   auto broken = file;
@@ -169,11 +170,61 @@ TEST(DataSet, ReportsPicturesThatCannotBeRead) {
   EXPECT_EQ(reply.rejected[0].index, 1u);
   EXPECT_EQ(reply.rejected[1].index, 3u);
   EXPECT_FALSE(reply.rejected[1].message.empty());
-  EXPECT_EQ(data.training()[0].picture.width, 64);
-  EXPECT_EQ(data.training()[0].picture.height, 64);
-  EXPECT_TRUE(data.training()[0].file.empty());
-  EXPECT_EQ(data.validation()[0].file, file);
+  EXPECT_EQ(data.training()[0].picture().width, 64);
+  EXPECT_EQ(data.training()[0].picture().height, 64);
+  EXPECT_FALSE(data.training()[0].has_file());
+  EXPECT_EQ(data.validation()[0].file(), file);
   EXPECT_THROW(data.add(AddImages{{{file, 2, false}}}, kNever), Error);
+}
+
+TEST(Spool, KeepsInAFileWhatHasNoRoomInMemory) {
+  const Blob first(100, 1), second(200, 2), third(50, 3);
+  Spool spool(160, testing::TempDir());
+  const Kept one = spool.keep(first), two = spool.keep(second), three = spool.keep(third), nothing = spool.keep({});
+  EXPECT_EQ(spool.file_size(), 200u) << "the first and the third fit in";
+  EXPECT_EQ(one.read(), first);
+  EXPECT_EQ(two.read(), second);
+  EXPECT_EQ(three.read(), third);
+  EXPECT_EQ(nothing.size(), 0u);
+  for (const auto& entry : std::filesystem::directory_iterator(testing::TempDir())) {
+    EXPECT_EQ(entry.path().filename().string().find("pgsql_tmp.imagecalc"), std::string::npos) << "the file has no name";
+  }
+}
+
+TEST(Spool, SaysWhereItCannotWrite) {
+  Spool nowhere(0, "/no/such/folder");
+  try {
+    nowhere.keep(Blob(10, 1));
+    FAIL() << "there is no such folder";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::limit_exceeded);
+    EXPECT_NE(std::string(error.what()).find("/no/such/folder: No such file"), std::string::npos) << error.what();
+  }
+}
+
+// A training on spooled pictures is the same training.
+TEST(DataSet, SpooledPicturesAreTheSame) {
+  TrainSetup setup;
+  setup.classes = 1;
+  setup.size = 64;
+  setup.max_pixels = 1'000'000;
+  AddImages images;
+  for (unsigned seed = 0; seed < 8; ++seed) {
+    images.images.push_back({write_jpeg(test::drawn_picture(100, 80, 3, seed), 90), 0, seed % 2 == 1});
+  }
+  setup.memory = 1 << 20;
+  DataSet in_memory(setup);
+  in_memory.add(images, kNever);
+  setup.memory = 20'000;
+  setup.spool_folder = testing::TempDir();
+  DataSet spooled(setup);
+  spooled.add(images, kNever);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(spooled.training()[i].picture().samples, in_memory.training()[i].picture().samples);
+    EXPECT_EQ(spooled.validation()[i].picture().samples, in_memory.validation()[i].picture().samples);
+    EXPECT_EQ(spooled.validation()[i].file(), in_memory.validation()[i].file());
+    EXPECT_TRUE(spooled.validation()[i].has_file());
+  }
 }
 
 // What accuracy is measured on is what a cast stores.

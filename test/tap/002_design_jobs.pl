@@ -132,6 +132,45 @@ is(ask("SELECT d.state, input = format, design FROM ic_designs AS d JOIN ic_mode
 is(ask(q{SELECT count(*) FROM pictures WHERE ic_infer('result', jpeg) IS NOT NULL}), '100', 'that classifies');
 ok(is_quiet(), 'nothing is left running');
 
+# ---- several at once
+
+sub allow_at_once
+{
+  my ($designs) = @_;
+  ask("LOAD 'imagecalc'; ALTER SYSTEM SET imagecalc.max_design_workers = $designs; SELECT pg_reload_conf()");
+  return;
+}
+
+allow_at_once(1);
+my $long = $id = small_design($node, 'postgres', q{buckets => 2, epochs => 20000, name => 'long'});
+wait_for_trial(1);
+$id = small_design($node, 'postgres', q{buckets => 2, epochs => 2, transfer_epochs => 1, name => 'short'});
+ok(wait_until(sub { state_of(q{state || ', ' || phase}) eq 'queued, waiting for other designs' }), 'one more than may work waits');
+allow_at_once(2);
+ask("CALL ic_wait($id)");
+is(state_of('state'), 'done', 'when it may it works beside the other');
+$id = $long;
+is(state_of('state'), 'running', 'which goes on');
+ask("SELECT ic_cancel($id)");
+ok(is_quiet(), 'until it is cancelled');
+
+# ---- more pictures than memory may hold, and no room on the disk
+
+ask("LOAD 'imagecalc'; ALTER SYSTEM SET imagecalc.trainer_memory = '1MB'; SELECT pg_reload_conf()");
+my $temporary = $node->data_dir . '/base/pgsql_tmp';
+chmod 0500, $temporary or die "$temporary: $!";
+$id = ask(qq{SELECT ic_design('pictures', '$model', storage => 60, size => 128, epochs => 20000, name => 'spooled')});
+ok(wait_until(sub { state_of('state') eq 'failed' }), 'a design that finds no room for its pictures fails');
+like(state_of('error'), qr{could not make a spool file in base/pgsql_tmp: Permission denied. Free some space}, 'and says why');
+chmod 0700, $temporary or die "$temporary: $!";
+ask("SELECT ic_resume($id)");
+wait_for_trial(1);
+my @spooled = map { grep { /pgsql_tmp.*deleted/ } map { readlink($_) // '' } glob("/proc/$_/fd/*") } runners($node, 'train');
+is(scalar @spooled, 1, 'once there is room it goes on, with pictures in a file that has no name any more');
+ask("SELECT ic_cancel($id)");
+ok(is_quiet(), 'until it is cancelled');
+ask("ALTER SYSTEM RESET imagecalc.trainer_memory; SELECT pg_reload_conf()");
+
 # ---- a table that goes away
 
 $id = small_design($node, 'postgres', q{buckets => 2, epochs => 20000, name => 'of no table'});

@@ -78,6 +78,37 @@ TEST(Plot, TakesOneFormatAndEqualOnes) {
   EXPECT_THROW(draw(sample_plot(0)), Error);
 }
 
+std::vector<double> ticks_of(double least, double most) {
+  AccuracyPlot plot = sample_plot(2);
+  plot.formats[0].cost = least;
+  plot.formats[1].cost = most;
+  const std::string svg = draw(plot);
+  const std::regex tick("y='403.0' text-anchor='middle'>([0-9.]+)k?<");
+  std::vector<double> found;
+  for (std::sregex_iterator it(svg.begin(), svg.end(), tick), end; it != end; ++it) found.push_back(std::stod(it->str(1)));
+  return found;
+}
+
+TEST(Plot, NarrowAxesHaveNumbersToo) {
+  EXPECT_EQ(ticks_of(10, 2000), (std::vector<double>{10, 20, 50, 100, 200, 500, 1000, 2000}));
+  EXPECT_EQ(ticks_of(190, 720), (std::vector<double>{200, 300, 400, 500, 600, 700}));
+  EXPECT_EQ(ticks_of(205, 380), (std::vector<double>{200, 250, 300, 350}));
+}
+
+TEST(Plot, DrawsTheCurveOverBuckets) {
+  BucketPlot plot{.title = "accuracy by bucket", .buckets = {}, .trials = {}};
+  EXPECT_THROW(draw(plot), Error);
+  for (int i = 0; i < 16; ++i) plot.buckets.push_back({0.5 + i / 100.0, 0.6 + i / 100.0, 0.7 + i / 100.0});
+  plot.trials = {{0, "small", 0.6}, {15, "a < b", 0.93}};
+  const std::string svg = draw(plot);
+  expect_well_formed(svg);
+  EXPECT_EQ(count(svg, "<rect"), 1u + 16) << "the ground, and a box for each bucket";
+  EXPECT_EQ(count(svg, "<circle"), 2u);
+  EXPECT_NE(svg.find("<title>a &lt; b: 93.0 %</title>"), svg.npos);
+  EXPECT_NE(svg.find(">15</text>"), svg.npos);
+  expect_well_formed(draw(BucketPlot{.title = "one", .buckets = {{0.5, 0.5, 0.5}}, .trials = {}}));
+}
+
 TEST(Plot, DrawsBarsOfTheComponents) {
   const std::vector<LatencyBar> bars = {{"JPEG", {.fetch = 20, .decode = 400, .transfer = 60, .model = 3000}},
                                         {"1x1/b32/k3/q50@256", {.fetch = 1, .decode = 6, .transfer = 40, .model = 200}}};

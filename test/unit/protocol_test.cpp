@@ -43,7 +43,9 @@ std::vector<Message> all_messages() {
                    .one_cycle = false,
                    .balanced = true,
                    .seed = ~0ull,
-                   .max_pixels = 1};
+                   .max_pixels = 1,
+                   .memory = 12345,
+                   .spool_folder = "base/pgsql_tmp"};
   return {Hello{},
           Hello{99},
           Done{},
@@ -171,6 +173,8 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_FALSE(setup.one_cycle);
   EXPECT_EQ(setup.seed, ~0ull);
   EXPECT_EQ(setup.max_pixels, 1);
+  EXPECT_EQ(setup.memory, 12345u);
+  EXPECT_EQ(setup.spool_folder, "base/pgsql_tmp");
 
   EXPECT_TRUE(std::get<InspectReply>(back(messages[11])).onnx);
   EXPECT_FALSE(std::get<Train>(back(messages[17])).start_from.has_value());

@@ -16,6 +16,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMinImages = 3;
 constexpr float kTimingUs = 60'000;  // what a plan may take to be timed, but for
 constexpr int kMinRuns = 3;
+constexpr float kLongUs = 1'000'000;  // after that two will do
+constexpr std::size_t kPiece = 8;
+constexpr std::size_t kMaxSlowdown = 5;  // of a run, for the sake of eight images
 constexpr std::size_t kMaxFloats = std::size_t{8} << 20;  // of the images
 constexpr float kMaxScale = 1e6f;
 constexpr float kMinVariation = 0.01f;  // of the scores, beside the largest of them
@@ -145,9 +148,17 @@ std::string Trial::check(Plan& plan, float tolerance) const {
   return compare(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), range, tolerance);  // nor may its size matter
 }
 
-// A plan that is faster than the plain one may manage larger batches in the time, and another may be the best at these.
+// How a plan fares with a few images says little of how it fares with many: it may be made for eight at once, or outgrow the
+// caches. So it runs eight, where the plain one does so in about a second, and as many more as it manages in the time.
+std::size_t Trial::timing_batch(Plan& plan) const {
+  if (batch_ == full_batch_) return full_batch_;
+  const std::size_t least = std::min({kPiece, full_batch_, kMaxSlowdown * batch_});
+  plan.run(images_.data(), least, threads_);  // the first run may compile
+  return std::max(least, affordable_batch(plan, least));
+}
+
 float Trial::time(Plan& plan, float best_us) const {
-  const std::size_t batch = batch_ < full_batch_ ? std::max(batch_, affordable_batch(plan, batch_)) : batch_;
+  const std::size_t batch = timing_batch(plan);
   const auto images = static_cast<float>(batch);
   float best = std::numeric_limits<float>::max();
   auto begin = Clock::now();
@@ -155,7 +166,7 @@ float Trial::time(Plan& plan, float best_us) const {
     auto start = Clock::now();
     plan.run(images_.data(), batch, threads_);
     best = std::min(best, microseconds_since(start) / images);
-    if (runs > 0 && best > 2 * best_us) break;  // one run alone may have been disturbed
+    if (runs > 0 && (best > 2 * best_us || microseconds_since(begin) > kLongUs)) break;  // one run alone may have been disturbed
   }
   return best;
 }

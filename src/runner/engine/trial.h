@@ -20,7 +20,7 @@ inline constexpr float kBf16Tolerance = 5e-2f;
 // Empty where other equals plain up to rounding, else what is wrong with it.
 std::string score_difference(const Scores& plain, const Scores& other, float tolerance = kScoreTolerance);
 
-inline constexpr float kTrialUs = 200'000;  // what a run of a trial may take, but of a single image
+inline constexpr float kTrialUs = 200'000;  // what a run of a trial may take, about
 
 // Images that make a model's scores vary, and what the plain plan says of them.
 class Trial {
@@ -42,6 +42,7 @@ class Trial {
   bool find_scale(Plan& plain);
   Scores run(Plan& plan, std::size_t images) const;
   std::size_t affordable_batch(Plan& plan, std::size_t images) const;
+  std::size_t timing_batch(Plan& plan) const;
 
   const std::size_t image_floats_;
   const int threads_;

@@ -61,8 +61,8 @@ AddReply DataSet::add(const AddImages& request, const Interrupt& interrupt) {
     const auto& image = request.images[i];
     if (prepared[i].refusal.empty()) {
       Picture& picture = prepared[i].picture;
-      Blob file = file_to_keep(image, picture);
-      (image.validation ? validation_ : training_).push_back({std::move(picture), image.label, std::move(file)});
+      Kept file = spool_.keep(file_to_keep(image, picture)), pixels = spool_.keep(std::move(picture.samples));
+      (image.validation ? validation_ : training_).emplace_back(picture, std::move(pixels), image.label, std::move(file));
     } else {
       reply.rejected.push_back({static_cast<std::uint32_t>(i), std::move(prepared[i].refusal)});
     }

@@ -78,7 +78,7 @@ StorageReply measure_storage(const std::vector<const Sample*>& pictures, int siz
   std::mutex mutex;
   std::uint32_t done = 0;
   parallel_for(pictures.size(), threads, [&](std::size_t i) {
-    sizes[i] = measure_picture(pictures[i]->picture, formats, static_cast<int>(request.compression_level), interrupt);
+    sizes[i] = measure_picture(pictures[i]->picture(), formats, static_cast<int>(request.compression_level), interrupt);
     std::lock_guard lock(mutex);
     progress(++done);
   });

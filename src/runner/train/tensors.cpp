@@ -108,10 +108,11 @@ void make_tensor(const Picture& picture, const View& view, const ModelInput& inp
 
 void make_whole_tensor(const Sample& sample, const ModelInput& input, const Normalisation& normalisation, const Limits& limits,
                        float* out, const Interrupt& interrupt) {
-  if (input.rgb || sample.file.empty()) {
-    make_tensor(sample.picture, whole_view(sample.picture), input, normalisation, out, interrupt);
+  if (input.rgb || !sample.has_file()) {
+    const Picture picture = sample.picture();
+    make_tensor(picture, whole_view(picture), input, normalisation, out, interrupt);
   } else {
-    place_normalised(encode_file(sample.file, input.format, limits, interrupt), normalisation, out);
+    place_normalised(encode_file(sample.file(), input.format, limits, interrupt), normalisation, out);
   }
 }
 
@@ -119,7 +120,7 @@ Normalisation measure_normalisation(const std::vector<const Sample*>& pictures, 
                                     std::uint32_t threads, const Interrupt& interrupt) {
   std::vector<ChannelMoments> each(pictures.size());
   parallel_for(pictures.size(), threads, [&](std::size_t i) {
-    const Picture& picture = pictures[i]->picture;
+    const Picture picture = pictures[i]->picture();
     each[i] = input.rgb ? rgb_moments(picture, input.rgb_size) : coefficient_moments(picture, input.format, interrupt);
   });
   Normalisation result;

@@ -46,7 +46,7 @@ class Loader {
   Batch augmented(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, std::uint64_t epoch) const {
     return prepare(samples, chosen, [&](std::size_t index, float* out) {
       Random random{seed_, epoch, index};
-      const Picture& picture = samples[index].picture;
+      const Picture picture = samples[index].picture();
       make_tensor(picture, random_view(picture, random), input_, normalisation_, out, interrupt_);
     });
   }
@@ -68,7 +68,7 @@ class Loader {
     std::size_t floats = std::size_t{3} * size_.height * size_.width;
     Batch batch;
     batch.samples.resize(chosen.size() * floats);
-    for (std::size_t index : chosen) batch.labels.push_back(samples[index].label);
+    for (std::size_t index : chosen) batch.labels.push_back(samples[index].label());
     parallel_for(chosen.size(), threads_, [&](std::size_t i) { make(chosen[i], batch.samples.data() + i * floats); });
     return batch;
   }
@@ -106,7 +106,7 @@ double one_cycle(double peak, std::size_t step, std::size_t steps) {
 // The inverse of how frequent a class is, 1 where all are equally so.
 at::Tensor balanced_weights(const std::vector<Sample>& samples, std::uint32_t classes) {
   std::vector<float> weights(classes);
-  for (const Sample& sample : samples) ++weights[sample.label];
+  for (const Sample& sample : samples) ++weights[sample.label()];
   for (float& weight : weights) {
     weight = weight > 0 ? static_cast<float>(samples.size()) / (static_cast<float>(classes) * weight) : 0;
   }
