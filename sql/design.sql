@@ -104,7 +104,8 @@ CREATE FUNCTION imagecalc.predictions(design bigint,
         SELECT imagecalc.format_text(c.format), c.accuracy, c.accuracy_low, c.accuracy_high, c.measured,
                c.fetch_us + c.decode_us + c.transfer_us + c.model_us, c.fetch_us, c.decode_us, c.transfer_us, c.model_us,
                c.single_us, c.latency_measured, c.bytes, c.bytes_deviation, c.on_frontier, c.refusal
-        FROM imagecalc.visible_candidate AS c WHERE c.design = imagecalc.own_design(predictions.design);
+        FROM (SELECT imagecalc.own_design(predictions.design) AS id OFFSET 0) AS own  -- asked once, and always
+        CROSS JOIN LATERAL (SELECT v.* FROM imagecalc.visible_candidate AS v WHERE v.design = own.id OFFSET 0) AS c;
     END;
 COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
     'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, '

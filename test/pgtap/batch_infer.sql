@@ -68,6 +68,26 @@ BEGIN
 END
 $$;
 
+-- ---- no time is spent on compiling expressions beside a model
+
+CREATE FUNCTION is_compiled(statement text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || statement INTO plan;
+    RETURN plan::jsonb -> 0 ? 'JIT';
+END
+$$;
+SET LOCAL jit = on;
+SET LOCAL jit_above_cost = 0;
+SELECT is(is_compiled('SELECT count(id + 1) FROM few'), pg_jit_available(), 'a query whose cost is high is compiled, where that can be');
+SELECT is(is_compiled('SELECT count(ic_infer(''linear'', image)) FROM few'), false, 'one that infers is not');
+SET LOCAL imagecalc.enable_batch_infer = off;
+SELECT is(is_compiled('SELECT count(ic_infer(''linear'', image)) FROM few'), false, 'nor is it row by row');
+RESET imagecalc.enable_batch_infer;
+RESET jit_above_cost;
+RESET jit;
+
 -- ---- shapes: how many nodes each has, and that it changes nothing. 0: row by row
 
 CREATE TEMP TABLE shape (place serial, nodes integer, statement text);

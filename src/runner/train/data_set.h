@@ -13,9 +13,13 @@ class Sample {
  public:
   // picture: size x size, RGB or gray. file: what it came from; kept for validation alone, and only where it is not far larger.
   Sample(Picture picture, std::uint32_t label, Kept file = {})
-      : shape_{picture.width, picture.height, picture.channels, {}}, pixels_(std::move(picture.samples)), file_(std::move(file)), label_(label) {}
+      : Sample(picture, std::move(picture.samples), label, std::move(file)) {}
+  // shape: the picture, whose samples are the pixels.
   Sample(const Picture& shape, Kept pixels, std::uint32_t label, Kept file)
-      : shape_{shape.width, shape.height, shape.channels, {}}, pixels_(std::move(pixels)), file_(std::move(file)), label_(label) {}
+      : shape_{shape.width, shape.height, shape.channels, {}},
+        pixels_(std::move(pixels)),
+        file_(std::move(file)),
+        label_(label) {}
 
   // Copies, which take a few microseconds: nothing beside a transform.
   Picture picture() const { return {shape_.width, shape_.height, shape_.channels, pixels_.read()}; }
