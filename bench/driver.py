@@ -45,7 +45,7 @@ class Helper(LineProcess):
 
     def __init__(self, *command):
         super().__init__(*command, env=dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1",
-                                            GLIBC_TUNABLES="glibc.malloc.hugetlb=1", GLOG_minloglevel="2"))
+                                            GLOG_minloglevel="2"))
 
     def ask(self, *words):
         return self.ask_line(" ".join(map(str, words))).split()

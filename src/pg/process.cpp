@@ -20,11 +20,10 @@ void reset_signals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// What the runner wants set, else it starts twice. Whoever started the server may have tuned glibc otherwise.
+// What the runner wants set, else it starts twice.
 void set_environment() {
   setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
-  setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
 }
 
 // Puts the wanted descriptors at 0, 1 and 3. They are first moved out of the way of each other.

@@ -4,7 +4,7 @@
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
-// Whoever starts it should set OMP_WAIT_POLICY, OPENBLAS_NUM_THREADS and GLIBC_TUNABLES as set_environment does.
+// Whoever starts it should set OMP_WAIT_POLICY and OPENBLAS_NUM_THREADS as set_environment does.
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/eventfd.h>
@@ -114,13 +114,11 @@ void become_helper() {
 }
 
 // Where other processes want the cores, idle threads that spin make models 20 times as slow: OpenMP's must sleep, and
-// OpenBLAS is to have none. Weights in huge pages make a model on one image up to a quarter faster: it reads them all each time.
-// These libraries look at their environment once, before main, so a caller that has not set this costs a second start.
+// OpenBLAS is to have none. Both libraries look at their environment once, before main, so a caller that has not set this
+// costs a second start.
 void set_environment(char** argv) {
   bool missing = false;
-  for (auto [name, value] : {std::pair{"OMP_WAIT_POLICY", "PASSIVE"},
-                             {"OPENBLAS_NUM_THREADS", "1"},
-                             {"GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"}}) {
+  for (auto [name, value] : {std::pair{"OMP_WAIT_POLICY", "PASSIVE"}, {"OPENBLAS_NUM_THREADS", "1"}}) {
     if (::getenv(name)) continue;
     ::setenv(name, value, 1);
     missing = true;

@@ -32,7 +32,6 @@ inline void expect(bool good, const char* what) {
 inline void set_environment() {
   ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
   ::setenv("OPENBLAS_NUM_THREADS", "1", 1);
-  ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
 }
 
 // A child process: killed and reaped at the latest when the object goes.
