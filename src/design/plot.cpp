@@ -15,6 +15,7 @@ namespace imagecalc {
 namespace {
 
 constexpr double kWidth = 720, kHeight = 440;
+constexpr const char* kTrained = "fill='#1d4e89'";  // the style of a trial's dot
 constexpr double kLeft = 64, kRight = 700, kTop = 44, kBottom = 384;
 
 // printf into a string: a drawing is mostly numbers.
@@ -185,11 +186,16 @@ void draw_frontier(std::string& svg, const Axes& axes, const std::vector<PlotPoi
   svg += "'/>\n";
 }
 
-// A dot that says what it is where the pointer rests on it.
+// Numbers about what is called name: what a dot says where the pointer rests on it.
+void draw_dot(std::string& svg, double x, double y, double radius, const char* style, const std::string& name, const std::string& numbers) {
+  add(svg, "<circle cx='%.1f' cy='%.1f' r='%.1f' %s><title>", x, y, radius, style);
+  svg += escaped(name) + ": " + numbers + "</title></circle>\n";
+}
+
 void draw_dot(std::string& svg, const Axes& axes, const PlotPoint& point, double radius, const char* style) {
-  add(svg, "<circle cx='%.1f' cy='%.1f' r='%.1f' %s><title>", axes.x(point.cost), axes.y(point.accuracy), radius, style);
-  svg += escaped(point.name);
-  add(svg, ": %.1f %%, %.4g</title></circle>\n", 100 * point.accuracy, point.cost);
+  std::string numbers;
+  add(numbers, "%.1f %%, %.4g", 100 * point.accuracy, point.cost);
+  draw_dot(svg, axes.x(point.cost), axes.y(point.accuracy), radius, style, point.name, numbers);
 }
 
 void draw_reference(std::string& svg, const Axes& axes, const PlotPoint& reference) {
@@ -239,12 +245,15 @@ std::array<double, 4> parts_of(const Latency& latency) {
   return {latency.fetch, latency.decode, latency.transfer, latency.model};
 }
 
+void check_something(bool is_there) {
+  if (is_there) return;
+  throw Error(Fault::invalid_argument, "there is nothing to draw yet", "Wait until the first trial has ended.");
+}
+
 }  // namespace
 
 std::string draw(const AccuracyPlot& plot) {
-  if (plot.formats.empty()) {
-    throw Error(Fault::invalid_argument, "there is nothing to draw yet", "Wait until the first trial has ended.");
-  }
+  check_something(!plot.formats.empty());
   const Axes axes(plot);
   std::string svg = begin_svg(plot.title, kHeight, axes.attributes());
   axes.draw(svg, plot.cost_title);
@@ -252,7 +261,7 @@ std::string draw(const AccuracyPlot& plot) {
   draw_frontier(svg, axes, plot.formats);
   if (plot.reference) draw_reference(svg, axes, *plot.reference);
   for (const PlotPoint& point : plot.formats) {
-    if (point.measured) draw_dot(svg, axes, point, 3.5, "fill='#1d4e89'");
+    if (point.measured) draw_dot(svg, axes, point, 3.5, kTrained);
   }
   for (const PlotPoint& point : plot.formats) {
     if (point.name != plot.chosen) continue;
@@ -265,9 +274,7 @@ std::string draw(const AccuracyPlot& plot) {
 }
 
 std::string draw(const BucketPlot& plot) {
-  if (plot.buckets.empty()) {
-    throw Error(Fault::invalid_argument, "there is nothing to draw yet", "Wait until the first trial has ended.");
-  }
+  check_something(!plot.buckets.empty());
   const AccuracyAxis axis = accuracy_axis_of(plot);
   std::string svg = begin_svg(plot.title, kHeight);
   axis.draw(svg);
@@ -275,9 +282,9 @@ std::string draw(const BucketPlot& plot) {
   draw_line_below(svg, "bucket, most compressing first");
   draw_ranges(svg, plot, axis);
   for (const BucketTrial& trial : plot.trials) {
-    add(svg, "<circle cx='%.1f' cy='%.1f' r='3.5' fill='#1d4e89'><title>", bucket_x(plot, trial.bucket), axis.y(trial.accuracy));
-    svg += escaped(trial.name);
-    add(svg, ": %.1f %%</title></circle>\n", 100 * trial.accuracy);
+    std::string numbers;
+    add(numbers, "%.1f %%", 100 * trial.accuracy);
+    draw_dot(svg, bucket_x(plot, trial.bucket), axis.y(trial.accuracy), 3.5, kTrained, trial.name, numbers);
   }
   return svg + "</svg>\n";
 }

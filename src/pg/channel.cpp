@@ -146,7 +146,7 @@ void Channel::wait_awake(std::chrono::nanoseconds limit) {
   char byte;
   while (recv(descriptor_, &byte, 1, MSG_PEEK) < 0 && std::chrono::steady_clock::now() < end) {
     sched_yield();
-    if (INTERRUPTS_PENDING_CONDITION()) check_for_interrupts();
+    check_for_interrupts();
   }
 }
 

@@ -168,8 +168,8 @@ IC_FUNCTION(ic_plot) {
   if (kind != "latency" && kind != "storage" && kind != "buckets" && kind != "components")
     throw Error(Fault::invalid_argument, "there is no plot of kind \"" + kind + "\"", "Choose latency, storage, buckets or components.");
   const Findings findings = load_findings(id);
-  const std::optional<Jpeg> jpeg = load_jpeg(id);
   if (kind == "buckets") return text_datum(plot_buckets(findings));
+  const std::optional<Jpeg> jpeg = load_jpeg(id);
   return text_datum(kind == "components" ? plot_components(findings, jpeg) : plot_accuracy(findings, jpeg, kind == "latency"));
 }
 

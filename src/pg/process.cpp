@@ -20,8 +20,8 @@ void reset_signals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// What the runner wants set, else it starts twice.
-void set_environment() {
+// Threads that wait for work must sleep: spinning ones starve the rest on a busy machine. Read before main, so set here.
+void set_thread_policy() {
   setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
 }
@@ -55,7 +55,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child == 0) {
     setsid();  // signals to the parent's group, such as a cancel, are not for the runner
     reset_signals();
-    set_environment();
+    set_thread_policy();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
     _exit(127);

@@ -4,7 +4,7 @@
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
-// Whoever starts it should set OMP_WAIT_POLICY and OPENBLAS_NUM_THREADS as set_environment does.
+// Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/eventfd.h>
@@ -116,7 +116,7 @@ void become_helper() {
 // Where other processes want the cores, idle threads that spin make models 20 times as slow: OpenMP's must sleep, and
 // OpenBLAS is to have none. Both libraries look at their environment once, before main, so a caller that has not set this
 // costs a second start.
-void set_environment(char** argv) {
+void let_idle_threads_sleep(char** argv) {
   bool missing = false;
   for (auto [name, value] : {std::pair{"OMP_WAIT_POLICY", "PASSIVE"}, {"OPENBLAS_NUM_THREADS", "1"}}) {
     if (::getenv(name)) continue;
@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  set_environment(argv);
+  let_idle_threads_sleep(argv);
   become_helper();
   int status = 0;
   try {

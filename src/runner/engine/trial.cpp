@@ -91,8 +91,7 @@ Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float
   if (!can_compare_) return;
   draw(std::max(full_batch_, kMinImages));
   batch_ = affordable_batch(plain, kMinImages);
-  compared_ = std::max(batch_, kMinImages);
-  plain_ = run(plain, compared_);
+  plain_ = run(plain, std::max(batch_, kMinImages));
 }
 
 // Judged by a run of so many.
@@ -143,7 +142,7 @@ Scores Trial::run(Plan& plan, std::size_t images) const {
 
 std::string Trial::check(Plan& plan, float tolerance) const {
   const float range = spread(plain_);
-  std::string difference = compare(plain_, run(plan, compared_), range, tolerance);
+  std::string difference = compare(plain_, run(plan, std::max(batch_, kMinImages)), range, tolerance);
   if (!difference.empty() || batch_ == 1) return difference;
   return compare(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), range, tolerance);  // nor may its size matter
 }

@@ -48,8 +48,7 @@ class Trial {
   const int threads_;
   const float run_us_;
   const std::size_t full_batch_;
-  std::size_t batch_ = 1;     // that the plain plan manages
-  std::size_t compared_ = 0;  // images
+  std::size_t batch_ = 1;  // that the plain plan manages
   float scale_ = 1;
   std::vector<float> images_;
   Scores plain_;
