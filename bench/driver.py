@@ -41,7 +41,8 @@ class LineProcess:
 
 
 class Helper(LineProcess):
-    """A program of ours, with the environment that the runner has, and without LibTorch's warnings."""
+    """A program of ours, with the environment that the runner has (protocol/runner_environment.h), and without LibTorch's
+    warnings."""
 
     def __init__(self, *command):
         super().__init__(*command, env=dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1",

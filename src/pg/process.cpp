@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pg/wall.h"
+#include "protocol/runner_environment.h"
 
 namespace imagecalc {
 
@@ -18,12 +19,6 @@ void reset_signals() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-// Threads that wait for work must sleep: spinning ones starve the rest on a busy machine. Read before main, so set here.
-void set_thread_policy() {
-  setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
-  setenv("OPENBLAS_NUM_THREADS", "1", 1);
 }
 
 // Puts the wanted descriptors at 0, 1 and 3. They are first moved out of the way of each other.
@@ -55,7 +50,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child == 0) {
     setsid();  // signals to the parent's group, such as a cancel, are not for the runner
     reset_signals();
-    set_thread_policy();
+    complete_runner_environment();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
     _exit(127);

@@ -4,7 +4,7 @@
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
-// Whoever starts it should set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1: see let_idle_threads_sleep.
+// Whoever starts it should call complete_runner_environment: otherwise it starts twice.
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/eventfd.h>
@@ -17,8 +17,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
+#include "protocol/runner_environment.h"
 #include "runner/channel.h"
 #include "runner/server.h"
 #include "runner/train/trainer.h"
@@ -113,17 +113,9 @@ void become_helper() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// Where other processes want the cores, idle threads that spin make models 20 times as slow: OpenMP's must sleep, and
-// OpenBLAS is to have none. Both libraries look at their environment once, before main, so a caller that has not set this
-// costs a second start.
-void let_idle_threads_sleep(char** argv) {
-  bool missing = false;
-  for (auto [name, value] : {std::pair{"OMP_WAIT_POLICY", "PASSIVE"}, {"OPENBLAS_NUM_THREADS", "1"}}) {
-    if (::getenv(name)) continue;
-    ::setenv(name, value, 1);
-    missing = true;
-  }
-  if (!missing) return;
+// A caller that has not seen to the environment costs a second start.
+void complete_environment(char** argv) {
+  if (!complete_runner_environment()) return;
   ::execv("/proc/self/exe", argv);
   log_line("could not start again with another environment: models may be slow");
 }
@@ -152,7 +144,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  let_idle_threads_sleep(argv);
+  complete_environment(argv);
   become_helper();
   int status = 0;
   try {

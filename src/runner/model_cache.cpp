@@ -1,8 +1,10 @@
 #include "runner/model_cache.h"
 
+#include <malloc.h>
 #include <openssl/sha.h>
 
 #include <chrono>
+#include <utility>
 
 namespace imagecalc {
 
@@ -33,7 +35,7 @@ ModelCache::Entries::iterator ModelCache::touch(const ModelHash& hash) {
 
 std::shared_ptr<Model> ModelCache::find(const ModelHash& hash) {
   Loading model;
-  Entries gone;  // freed without the lock
+  Entries gone;
   {
     std::lock_guard lock(mutex_);
     auto entry = touch(hash);
@@ -44,6 +46,7 @@ std::shared_ptr<Model> ModelCache::find(const ModelHash& hash) {
       gone = make_room();
     }
   }
+  release(std::move(gone));
   return model.get();
 }
 
@@ -72,8 +75,11 @@ void ModelCache::load(const ModelHash& hash, std::span<const std::uint8_t> bytes
     throw;
   }
   Entries gone;
-  std::lock_guard lock(mutex_);
-  gone = make_room();
+  {
+    std::lock_guard lock(mutex_);
+    gone = make_room();
+  }
+  release(std::move(gone));
 }
 
 std::vector<ModelCache::Held> ModelCache::list() {
@@ -104,6 +110,13 @@ ModelCache::Entries ModelCache::make_room() {
     gone.splice(gone.end(), entries_, here);
   }
   return gone;
+}
+
+// Without the lock, as it takes a while. What malloc is given back it keeps, unless it is asked.
+void ModelCache::release(Entries gone) {
+  if (gone.empty()) return;
+  gone.clear();
+  ::malloc_trim(0);
 }
 
 void ModelCache::forget(const ModelHash& hash) {

@@ -49,6 +49,7 @@ class ModelCache {
 
   Entries::iterator touch(const ModelHash& hash);
   Entries make_room();
+  static void release(Entries gone);
   void forget(const ModelHash& hash);
 
   Engine& engine_;

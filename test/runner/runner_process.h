@@ -20,18 +20,13 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/runner_environment.h"
 #include "runner/channel.h"
 
 namespace imagecalc::test {
 
 inline void expect(bool good, const char* what) {
   if (!good) throw std::runtime_error(std::string(what) + ": " + std::strerror(errno));
-}
-
-// What the runner wants set, else it starts twice.
-inline void set_environment() {
-  ::setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
-  ::setenv("OPENBLAS_NUM_THREADS", "1", 1);
 }
 
 // A child process: killed and reaped at the latest when the object goes.
@@ -140,7 +135,7 @@ class ServingRunner {
                                        std::to_string(inherited), "--threads", std::to_string(threads)};
     arguments.insert(arguments.end(), options.begin(), options.end());
     child_.emplace(arguments, [&] {
-      set_environment();
+      complete_runner_environment();
       ::fcntl(inherited, F_SETFD, 0);
       expect(::chdir(directory_.c_str()) == 0, "chdir");
     });
@@ -185,7 +180,7 @@ class TrainingRunner {
     auto [child_in, to_child] = make_pipe();
     auto [from_child, child_out] = make_pipe();
     child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--train"}, [&] {
-      set_environment();
+      complete_runner_environment();
       ::dup2(child_in.get(), STDIN_FILENO);
       ::dup2(child_out.get(), STDOUT_FILENO);
     });
