@@ -16,12 +16,14 @@ import statistics
 import sys
 import time
 
-from driver import Helper, psql, say
+from driver import Helper, Session, psql, say
 
 SIZE = 128
 LEAST_EDGE, LARGEST_EDGE = 8, 64
 LEARNING_RATE = 0.05
 FIRST_SEED = 1000  # none that a design uses
+TIMED_IMAGES = 500
+WARM_UP_RUNS, TIMED_RUNS = 2, 5
 
 
 def table(query):
@@ -121,6 +123,40 @@ def train_all(options, formats):
     return known
 
 
+# ---- what a query takes
+
+# Microseconds an image of a query that classifies one image after the other, as users see it.
+def time_format(session, options, form):
+    session.ask("SET client_min_messages = warning", "DROP TABLE IF EXISTS timed", "SELECT count(ic_drop_model(name)) FROM ic_models WHERE name = 'timed'",
+                f"CREATE TABLE timed AS SELECT jpeg::icimage('{form}') AS image FROM images ORDER BY id LIMIT {TIMED_IMAGES}")
+    session.ask("VACUUM (FREEZE, ANALYZE) timed", "SELECT 1")
+    session.ask(f"SELECT ic_import_model('timed', '{options.model}', labels => (SELECT array_agg(DISTINCT label ORDER BY label) FROM images),"
+                f" input => '{form}') IS NULL")
+    runs = []
+    for run in range(-WARM_UP_RUNS, TIMED_RUNS):
+        begin = time.monotonic()
+        count = int(session.ask("SELECT count(ic_infer('timed', image)) FROM timed"))
+        if run >= 0:
+            runs.append((time.monotonic() - begin) / count * 1e6)
+    return statistics.median(runs)
+
+
+def time_all(options, formats):
+    kept = options.state / "timed.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    session = Session()
+    session.ask("SET imagecalc.enable_batch_infer = off", "SELECT 1")
+    for number, row in enumerate(formats, 1):
+        form = row["format"]
+        if form in known:
+            continue
+        known[form] = time_format(session, options, form)
+        kept.write_text(json.dumps(known))
+        say(f"timing {number} of {len(formats)}, {form}: {known[form]:.0f} us, predicted {float(row['latency_us']):.0f}")
+    session.close()
+    return known
+
+
 # ---- the report
 
 def ranks(values):
@@ -131,14 +167,15 @@ def ranks(values):
     return places
 
 
-def report(options, found, formats, trained):
+def report(options, found, formats, trained, timed):
     truth = {row["format"]: [] for row in trained}
     sizes = {row["format"]: row["bytes"] for row in trained}
     for row in trained:
         truth[row["format"]].append(row["accuracy"])
     lines = [f"### {options.data}", "",
              f"{datetime.date.today()}; {len(formats)} formats that the design did not train, {options.seeds} seeds each, {options.epochs} epochs.",
-             "", "| format | predicted | interval | trained | bytes predicted | bytes |", "|---|---:|---|---:|---:|---:|"]
+             "", "| format | predicted | interval | trained | bytes predicted | bytes | us predicted | us |",
+             "|---|---:|---|---:|---:|---:|---:|---:|"]
     predicted, means, within = [], [], 0
     for row in formats:
         form = row["format"].split("@")[0]
@@ -147,13 +184,15 @@ def report(options, found, formats, trained):
         predicted.append(float(row["accuracy"]))
         means.append(mean)
         within += low <= mean <= high
-        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} | {sizes[form]:.0f} |")
+        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} | {sizes[form]:.0f} |"
+                     f" {float(row['latency_us']):.0f} | {timed[row['format']]:.0f} |")
     trials = [row for row in found["trials"] if row["kind"] in ("scratch", "transfer")]
     trivial = statistics.mean(float(row["accuracy"]) for row in trials)
     error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
     trivial_error = statistics.mean(abs(trivial - m) for m in means)
     seeds = math.sqrt(statistics.mean(statistics.variance(truth[form]) for form in truth)) if options.seeds > 1 else float("nan")
     bytes_error = statistics.mean(abs(float(row["bytes"]) / sizes[row["format"].split("@")[0]] - 1) for row in formats)
+    latency_error = statistics.mean(abs(float(row["latency_us"]) / timed[row["format"]] - 1) for row in formats)
     equivalents = sum(int(row["epochs"]) for row in found["trials"]) / options.epochs
     lines += ["", "| | goal | |", "|---|---|---|",
               f"| mean absolute error, points | 3 | {100 * error:.2f} |",
@@ -162,6 +201,7 @@ def report(options, found, formats, trained):
               f"| rank correlation | | {statistics.correlation(ranks(predicted), ranks(means)):.2f} |",
               f"| deviation between seeds, points | | {100 * seeds:.2f} |",
               f"| bytes, mean error | 3 % | {bytes_error:.1%} |",
+              f"| latency of one image, mean error | 20 % | {latency_error:.1%} |",
               f"| cost, trainings | 12 | {equivalents:.1f}: {len(found['trials'])} trials in {found['seconds']:.0f} s;"
               f" brute force {len(found['candidates'])} |", ""]
     return "\n".join(lines)
@@ -186,7 +226,8 @@ def main():
         kept.write_text(json.dumps(run_design(options)))
     found = json.loads(kept.read_text())
     formats = pick_formats(found, options.formats)
-    text = report(options, found, formats, train_all(options, formats))
+    timed = time_all(options, formats)
+    text = report(options, found, formats, train_all(options, formats), timed)
     print(text)
     if options.out:
         pathlib.Path(options.out).write_text(text)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the main job from end to end on a private server: design a format for a model and a table of pictures, convert the table,
-# classify in SQL, compare with JPEG.
+# Runs the main job from end to end on a private server: design a format for a model and a table of pictures, encode the
+# pictures in it, classify in SQL, compare with JPEG.
 #
 #   scripts/demo.sh [--images DIR] [--model FILE] [--epochs N] [--shell]
 #

@@ -22,23 +22,24 @@ SELECT format, round(accuracy::numeric, 3) AS accuracy, measured, round(latency_
        round(bytes::numeric) AS bytes
 FROM ic_frontier(:design) WHERE measured;
 
-\echo '== Convert the column (the ddl of SELECT * FROM ic_designs)'
-CREATE TABLE originals AS SELECT * FROM images;
-SELECT ddl, model FROM ic_designs WHERE id = :design \gset
-\echo :ddl
-:ddl;
+\echo '== Encode the pictures in it, in a column of their own'
+SELECT format, pictures, pg_size_pretty(saved_bytes) AS saved, round(saved_seconds_a_million::numeric) AS seconds_saved_a_million,
+       round(conversion_seconds::numeric, 1) AS conversion_seconds FROM ic_designs WHERE id = :design;
+\echo 'CALL ic_apply(' :design ');'
+CALL ic_apply(:design);
+SELECT model FROM ic_designs WHERE id = :design \gset
 \d images
 
 \echo '== Classify the validation rows'
-\echo 'SELECT label, ic_infer(model, jpeg) FROM images WHERE split = ''validation'';'
-CREATE TEMP TABLE answer AS SELECT label, ic_infer(:'model', jpeg) AS said FROM images WHERE split = 'validation';
-CREATE TEMP TABLE rgb_answer AS SELECT label, ic_infer(:'model' || '_rgb', jpeg) AS said FROM originals WHERE split = 'validation';
+\echo 'SELECT label, ic_infer(model, jpeg_ic) FROM images WHERE split = ''validation'';'
+CREATE TEMP TABLE answer AS SELECT label, ic_infer(:'model', jpeg_ic) AS said FROM images WHERE split = 'validation';
+CREATE TEMP TABLE rgb_answer AS SELECT label, ic_infer(:'model' || '_rgb', jpeg) AS said FROM images WHERE split = 'validation';
 SELECT label, count(*) AS pictures, count(*) FILTER (WHERE said = label) AS right_answers FROM answer GROUP BY label ORDER BY label;
 
 \echo '== JPEG against the chosen format, the same network, an image at a time'
 WITH jpeg AS (SELECT avg((said = label)::int) AS accuracy FROM rgb_answer),
      chosen AS (SELECT avg((said = label)::int) AS accuracy FROM answer),
-     size AS (SELECT (SELECT avg(octet_length(jpeg)) FROM originals) AS jpeg, (SELECT avg(pg_column_size(jpeg)) FROM images) AS chosen),
+     size AS (SELECT avg(octet_length(jpeg)) AS jpeg, avg(pg_column_size(jpeg_ic)) AS chosen FROM images),
      design AS (SELECT d.*, c.fetch_us, c.decode_us, c.transfer_us, c.model_us FROM imagecalc.design AS d
                 JOIN imagecalc.candidate AS c ON c.design = d.id AND c.format = d.chosen WHERE d.id = :design)
 SELECT what AS " ", jpeg AS "JPEG", chosen AS "chosen format", times AS "times better"

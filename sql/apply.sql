@@ -16,9 +16,7 @@ CREATE VIEW imagecalc.application WITH (security_barrier = true) AS
            pg_catalog.format('%s(%L)', pg_catalog.format_type(pg_catalog.pg_typeof(NULL::icimage)::oid, NULL::integer),
                              i.format) AS type,
            d.compression_level AS level, i.model, i.ddl, i.bytes::float8 AS bytes, i.jpeg_bytes,
-           coalesce(imagecalc.rows_now(c.oid),
-                    (d.training_images + d.validation_images + d.rejected_images)::float8) AS pictures,
-           d.encode_us / 1e6::float8 AS seconds_each,
+           i.pictures::float8 AS pictures, i.conversion_seconds AS seconds,
            pg_catalog.format_type(a.atttypid, NULL::integer) AS column_type
     FROM ic_designs AS i
     JOIN imagecalc.design AS d ON d.id = i.id
@@ -71,7 +69,8 @@ $$;
 COMMENT ON PROCEDURE imagecalc.run_between(text[]) IS 'runs statements between what others do, with the row count of the last';
 
 -- Encodes what is not yet, some pages at a time, so that each transaction takes about a second. Rows that others change
--- meanwhile move to other pages; so it begins again until there is nothing left.
+-- meanwhile move to other pages; so it begins again until there is nothing left. Other sessions see how far it is by
+-- pg_stat_activity.application_name.
 CREATE PROCEDURE imagecalc.fill(part regclass, image_column name, target name, format text, level integer, pictures float8,
                                 INOUT filled bigint) LANGUAGE plpgsql AS $$
 DECLARE
@@ -93,6 +92,8 @@ BEGIN
         WHILE page < pages LOOP
             batch := pg_catalog.clock_timestamp();
             CALL imagecalc.run_between(ARRAY[pg_catalog.format(
+                'SELECT pg_catalog.set_config(''application_name'', %L, true)',
+                pg_catalog.format('imagecalc apply: %s of about %s pictures', filled, pg_catalog.round(pictures))), pg_catalog.format(
                 'UPDATE ONLY %1$s AS t SET %2$I = s.value FROM ('
                     'SELECT o.ctid AS place, imagecalc.try_encode(o.%3$I, %4$L, %5$s) AS value FROM ONLY %1$s AS o '
                     'WHERE o.ctid OPERATOR(pg_catalog.>=) %6$L::pg_catalog.tid AND o.ctid OPERATOR(pg_catalog.<) %7$L::pg_catalog.tid '
@@ -152,10 +153,17 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It may have been converted already.';
     END IF;
 
+    SELECT l INTO part FROM imagecalc.leaves(a.relation) AS l
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_table AS f WHERE f.ftrelid = l::oid) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'partition % of % is a foreign table', part, a.relation
+            USING ERRCODE = 'wrong_object_type', HINT = 'Detach it, or convert the table on its server.';
+    END IF;
+
     IF NOT keep THEN
         RAISE NOTICE E'%;\nANALYZE %', a.ddl, a.relation;
         RAISE NOTICE 'takes about %, while nobody else can read or write % (ACCESS EXCLUSIVE lock); the pictures'' files are gone afterwards',
-            imagecalc.duration(a.pictures * a.seconds_each), a.relation;
+            imagecalc.duration(a.seconds), a.relation;
         RAISE NOTICE 'needs about % for the new table; when it is done the old one goes, with about % of files',
             pg_catalog.pg_size_pretty((a.pictures * a.bytes)::bigint), pg_catalog.pg_size_pretty((a.pictures * a.jpeg_bytes)::bigint);
         IF NOT dry_run THEN
@@ -190,7 +198,7 @@ BEGIN
         END LOOP;
         RAISE NOTICE 'locks % for a moment (ACCESS EXCLUSIVE); it gives up and tries again rather than keep others waiting', a.relation;
         RAISE NOTICE 'then encodes about % pictures in about %, in transactions of about a second that lock the rows they write',
-            pg_catalog.round(a.pictures), imagecalc.duration(a.pictures * a.seconds_each);
+            pg_catalog.round(a.pictures), imagecalc.duration(a.seconds);
         RAISE NOTICE 'the values take about %; the rows'' old versions stay until a VACUUM. The files stay, too: about %',
             pg_catalog.pg_size_pretty((a.pictures * a.bytes)::bigint), pg_catalog.pg_size_pretty((a.pictures * a.jpeg_bytes)::bigint);
         RETURN;

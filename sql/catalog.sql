@@ -54,6 +54,7 @@ CREATE TABLE imagecalc.design (
     rgb_reference       boolean NOT NULL,
     compression_level   integer NOT NULL,
     class_weights       text NOT NULL,
+    augmentation        text NOT NULL,
     labels              text[] NOT NULL,
     -- state
     state               text NOT NULL DEFAULT 'queued'

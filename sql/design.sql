@@ -28,6 +28,7 @@ CREATE FUNCTION ic_design(
         rgb_reference     boolean  DEFAULT false,
         compression_level integer  DEFAULT NULL,
         class_weights     text     DEFAULT 'none',
+        augmentation      text     DEFAULT 'crop',
         name              text     DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_design IS
@@ -39,8 +40,8 @@ COMMENT ON FUNCTION ic_design IS
     'training from the file''s weights; transfer_epochs: of one from another trial''s. schedule: one-cycle or constant. explore_all: '
     'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. compression_level: effort that '
     'sizes are predicted for and the DDL asks for, 1 to 19, by default imagecalc.compression_level. class_weights: none, or balanced, so that a '
-    'rare label counts in training as much as a frequent one. name: of the resulting model, by '
-    'default TABLE_ID';
+    'rare label counts in training as much as a frequent one. augmentation: of the pictures in training; crop: random resized crops and flips; '
+    'flip: whole pictures, at random mirrored; none. name: of the resulting model, by default TABLE_ID';
 
 CREATE FUNCTION ic_cancel(design bigint) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -182,19 +183,25 @@ CREATE VIEW ic_designs WITH (security_barrier = true) AS
                imagecalc.conversion(d.relation, c.relkind, d.image_column, imagecalc.format_text(d.chosen), d.compression_level,
                                     n.rows, n.rows * d.encode_us / 1e6::float8)
            END AS ddl,
-           t.accuracy, k.bytes, k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
-           r.accuracy AS rgb_accuracy, d.jpeg_bytes,
-           d.jpeg_fetch_us + d.jpeg_decode_us + d.jpeg_transfer_us + d.jpeg_model_us AS rgb_latency_us,
+           t.accuracy, k.bytes, n.latency_us, r.accuracy AS rgb_accuracy, d.jpeg_bytes, n.rgb_latency_us,
+           n.rows::bigint AS pictures, (n.rows * (d.jpeg_bytes - k.bytes::float8))::bigint AS saved_bytes,
+           n.rgb_latency_us - n.latency_us::float8 AS saved_seconds_a_million, n.rows * d.encode_us / 1e6::float8 AS conversion_seconds,
            d.training_images, d.validation_images, d.rejected_images, d.created_at, d.started_at, d.finished_at, d.error
     FROM imagecalc.design AS d
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(d.relation)::oid
-    CROSS JOIN LATERAL (SELECT coalesce(imagecalc.rows_now(c.oid),
-                                        (d.training_images + d.validation_images + d.rejected_images)::float8) AS rows) AS n
     LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = d.chosen
+    CROSS JOIN LATERAL (SELECT coalesce(imagecalc.rows_now(c.oid),
+                                        (d.training_images + d.validation_images + d.rejected_images)::float8) AS rows,
+                               k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
+                               d.jpeg_fetch_us + d.jpeg_decode_us + d.jpeg_transfer_us + d.jpeg_model_us AS rgb_latency_us) AS n
     LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'::text
     LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'::text
     WHERE imagecalc.may_see(d.owner);
-COMMENT ON VIEW ic_designs IS 'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run';
+COMMENT ON VIEW ic_designs IS
+    'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run. Beside bytes and latency_us, in microseconds, '
+    'those of the pictures'' files, jpeg_bytes and rgb_latency_us: converting the table''s pictures saves saved_bytes, and '
+    'saved_seconds_a_million whenever so many are classified. It costs conversion_seconds of one process: with ddl under an ACCESS EXCLUSIVE '
+    'lock, with CALL ic_apply under none that lasts';
 
 CREATE FUNCTION ic_candidates(design bigint,
         OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
@@ -205,11 +212,9 @@ CREATE FUNCTION ic_candidates(design bigint,
     BEGIN ATOMIC
         SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.fetch_us, p.decode_us,
                p.transfer_us, p.model_us, p.single_latency_us, p.latency_measured, p.bytes, p.bytes_deviation, p.on_frontier, p.refusal,
-               (d.rows * (d.jpeg_bytes - p.bytes::float8))::bigint, (d.rgb_latency_us - p.latency_us::float8)::real
+               (d.pictures::float8 * (d.jpeg_bytes - p.bytes::float8))::bigint, (d.rgb_latency_us - p.latency_us::float8)::real
         FROM imagecalc.predictions(ic_candidates.design) AS p
-        LEFT JOIN (SELECT i.jpeg_bytes, i.rgb_latency_us,
-                          coalesce(imagecalc.rows_now(pg_catalog.to_regclass(i.relation)::oid),
-                                   (i.training_images + i.validation_images + i.rejected_images)::float8) AS rows
+        LEFT JOIN (SELECT i.jpeg_bytes, i.rgb_latency_us, i.pictures
                    FROM ic_designs AS i WHERE i.id = ic_candidates.design) AS d ON true;
     END;
 COMMENT ON FUNCTION ic_candidates(bigint) IS

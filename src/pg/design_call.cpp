@@ -24,13 +24,13 @@ constexpr int kMaxLabels = 10'000;
 enum DesignArgument {
   kImages, kModel, kImageColumn, kLabelColumn, kSplitColumn, kLatency, kStorage, kMaxAccuracyLoss, kLatencyBatch, kSize, kEpochs,
   kTransferEpochs, kBuckets, kSampledBuckets, kTrialsPerBucket, kValidation, kMaxImages, kBatchSize, kSchedule, kLearningRate,
-  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kClassWeights, kName, kDesignArgumentCount
+  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kClassWeights, kAugmentation, kName, kDesignArgumentCount
 };
 
 const char* const kArgumentNames[kDesignArgumentCount] = {
     "images", "model", "image_column", "label_column", "split_column", "latency", "storage", "max_accuracy_loss", "latency_batch",
     "size", "epochs", "transfer_epochs", "buckets", "sampled_buckets", "trials_per_bucket", "validation", "max_images", "batch_size",
-    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "class_weights", "name"};
+    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "class_weights", "augmentation", "name"};
 
 class Arguments {
  public:
@@ -124,6 +124,7 @@ void read_settings(const Arguments& arguments, Design& design) {
   if (class_weights != "none" && class_weights != "balanced")
     throw Error(Fault::invalid_argument, "class_weights \"" + class_weights + "\" is unknown", "Choose none or balanced.");
   design.balanced = class_weights == "balanced";
+  design.augmentation = parse_augmentation(arguments.string(kAugmentation));
   design.learning_rate = arguments.positive(kLearningRate, 1000);
   design.seed = static_cast<std::uint64_t>(DatumGetInt64(arguments.required(kSeed)));
   design.search.explore_all = DatumGetBool(arguments.required(kExploreAll));

@@ -55,7 +55,7 @@ std::optional<Design> load_design(std::int64_t id) {
   const Rows rows = sql.run(
       "SELECT owner::oid, relation, image_column, label_column, split_column, model_name, latency_us, storage, max_accuracy_loss, "
       "latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, max_images, "
-      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, state "
+      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, state "
       "FROM imagecalc.design WHERE id = $1", {id});
   if (rows.empty()) return std::nullopt;
   const Row& row = rows[0];
@@ -90,6 +90,7 @@ std::optional<Design> load_design(std::int64_t id) {
   design.search.train_reference = row.boolean(column++);
   design.compression_level = integer();
   design.balanced = row.text(column++) == "balanced";
+  design.augmentation = parse_augmentation(row.text(column++));
   design.state = row.text(column++);
   design.labels = load_labels(sql, id);
   return design;
@@ -100,9 +101,9 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
   const std::string statement =
       "INSERT INTO imagecalc.design (owner, relation, image_column, label_column, split_column, model_name, latency_us, storage, "
       "max_accuracy_loss, latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, "
-      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, labels) "
+      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, labels) "
       "VALUES ($1::oid::regrole, $2, $3::name, $4::name, $5::name, $6, $7::float8, $8::float8, $9::float8, $10, $11, $12, $13, "
-      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, " + text_array_expression(design.labels) + ") RETURNING id";
+      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, " + text_array_expression(design.labels) + ") RETURNING id";
   const auto real = [](const std::optional<double>& value) { return value ? std::optional(digits(*value)) : std::nullopt; };
   const std::optional<std::string> latency = real(design.budgets.latency_us), storage = real(design.budgets.bytes),
                                    loss = real(design.budgets.max_accuracy_loss);
@@ -113,7 +114,7 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
        design.search.sampled_buckets, design.search.trials_per_bucket, design.validation, design.max_images, design.batch_size,
        design.one_cycle ? "one-cycle" : "constant", design.learning_rate, static_cast<std::int64_t>(design.seed),
        design.search.explore_all, design.search.train_reference, design.compression_level,
-       design.balanced ? "balanced" : "none"});
+       design.balanced ? "balanced" : "none", std::string(to_string(design.augmentation))});
   const std::int64_t id = rows.at(0).integer(0);
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, 0, $2)", {id, model});
   return id;

@@ -8,6 +8,7 @@
 #include "design/latency.h"
 #include "design/search.h"
 #include "pg/sql.h"
+#include "protocol/messages.h"
 
 namespace imagecalc {
 
@@ -36,6 +37,7 @@ struct Design {
   std::uint64_t seed = 0;
   int compression_level = 0;
   bool balanced = false;  // class weights
+  Augmentation augmentation = Augmentation::crop;
   std::vector<std::string> labels;
   std::string state;
 };

@@ -165,6 +165,7 @@ void Job::begin() {
   setup.learning_rate = static_cast<float>(design_.learning_rate);
   setup.one_cycle = design_.one_cycle;
   setup.balanced = design_.balanced;
+  setup.augmentation = design_.augmentation;
   setup.seed = design_.seed;
   setup.max_pixels = setting_max_pixels;
   setup.memory = static_cast<std::uint64_t>(setting_trainer_memory) << 20;

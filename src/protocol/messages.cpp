@@ -22,6 +22,7 @@ namespace {
 namespace {
 
 constexpr std::string_view kEngineNames[] = {"auto", "libtorch", "openvino"};
+constexpr std::string_view kAugmentationNames[] = {"crop", "flip", "none"};
 
 }  // namespace
 
@@ -32,6 +33,15 @@ EngineChoice parse_engine(std::string_view name) {
   if (found == std::end(kEngineNames))
     throw Error(Fault::invalid_argument, "unknown engine \"" + std::string(name) + "\"", "Use auto, libtorch or openvino.");
   return static_cast<EngineChoice>(found - std::begin(kEngineNames));
+}
+
+std::string_view to_string(Augmentation augmentation) { return kAugmentationNames[static_cast<std::size_t>(augmentation)]; }
+
+Augmentation parse_augmentation(std::string_view name) {
+  const auto* found = std::find(std::begin(kAugmentationNames), std::end(kAugmentationNames), name);
+  if (found == std::end(kAugmentationNames))
+    throw Error(Fault::invalid_argument, "augmentation \"" + std::string(name) + "\" is unknown", "Choose crop, flip or none.");
+  return static_cast<Augmentation>(found - std::begin(kAugmentationNames));
 }
 
 void Writer::put_count(std::size_t count) {
@@ -116,8 +126,8 @@ void fields(auto& archive, Is<StatisticsReply> auto& m) {
 void fields(auto&, Is<ResetStatistics> auto&) {}
 
 void fields(auto& archive, Is<TrainSetup> auto& m) {
-  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.seed, m.max_pixels,
-          m.memory, m.spool_folder);
+  archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.augmentation, m.seed,
+          m.max_pixels, m.memory, m.spool_folder);
 }
 void fields(auto& archive, Is<AddImages::Image> auto& m) { archive(m.file, m.label, m.validation); }
 void fields(auto& archive, Is<AddImages> auto& m) { archive(m.images); }
@@ -133,6 +143,7 @@ void fields(auto& archive, Is<TrainReply> auto& m) {
 
 constexpr Fault largest(Fault) { return Fault::last; }
 constexpr EngineChoice largest(EngineChoice) { return EngineChoice::openvino; }
+constexpr Augmentation largest(Augmentation) { return Augmentation::none; }
 constexpr InferItem::Kind largest(InferItem::Kind) { return InferItem::Kind::picture; }
 
 // A model's input is a packed format, which leaves the top bit free; with that bit set it is the edge of an RGB square.

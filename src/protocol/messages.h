@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 7;
+inline constexpr std::uint32_t kProtocolVersion = 8;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -167,6 +167,13 @@ struct ResetStatistics {};
 
 // ---- training
 
+// How a picture is varied from epoch to epoch: another part of it and a coin's flip, the flip alone, or not at all.
+enum class Augmentation : std::uint8_t { crop, flip, none };
+
+// crop, flip, none.
+std::string_view to_string(Augmentation augmentation);
+Augmentation parse_augmentation(std::string_view name);  // Error(invalid_argument) for any other name
+
 struct TrainSetup {
   Blob model;  // TorchScript, scripted and unfrozen
   std::uint32_t classes = 0;
@@ -176,6 +183,7 @@ struct TrainSetup {
   float learning_rate = 0.05f;
   bool one_cycle = true;  // else constant
   bool balanced = false;  // whether each class counts as much as any other, however few its pictures
+  Augmentation augmentation = Augmentation::crop;
   std::uint64_t seed = 0;
   std::int64_t max_pixels = 0;
   std::uint64_t memory = std::uint64_t{1} << 30;  // bytes of pictures that stay in memory; the rest goes into a file in spool_folder

@@ -159,6 +159,21 @@ TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
   EXPECT_GT(accuracy[true], accuracy[false]);
 }
 
+// Of formats whose coefficients can be mirrored, of others, and of pixels.
+TEST(Training, LearnsWithoutCrops) {
+  for (Augmentation augmentation : {Augmentation::flip, Augmentation::none}) {
+    TrainingRunner runner;
+    TrainSetup setup = setup_for(test::exported_model("script"));
+    setup.augmentation = augmentation;
+    set_up(runner, setup);
+    for (const char* format : {"1x1/b8/k3/q20@64", "2x2c/b16/k4/q10@64", "4x4/b64/k12/q10@64", "rgb@32"}) {
+      const auto first = expect_reply<TrainReply>(runner.ask(train_for(format, 8)));
+      EXPECT_GT(first.accuracy, 0.5) << format << " " << to_string(augmentation);
+      EXPECT_EQ(expect_reply<TrainReply>(runner.ask(train_for(format, 8))).weights, first.weights) << format;
+    }
+  }
+}
+
 TEST(Training, ReadsRgbToo) {
   TrainingRunner runner;
   set_up(runner, setup_for(test::exported_model("script")));

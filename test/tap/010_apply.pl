@@ -67,6 +67,8 @@ my $took = seconds_of(sub { ask('SELECT count(*) FROM pictures') });
 cmp_ok($took, '<', 5, "while it waits others can read: in $took s");
 $reader->query_safe('COMMIT');
 ok(wait_until(sub { ask("$columns AND attname = 'jpeg_ic'") && ask($encoded) > 0 }), 'then it begins');
+like(ask(q{SELECT application_name FROM pg_stat_activity WHERE query LIKE 'CALL ic_apply%'}), qr/^imagecalc apply: \d+ of about $rows pictures$/,
+  'others see how far it is');
 ask(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL ic_apply%'});
 my (undef, $err) = finish_query($apply);
 like($err, qr/canceling statement due to user request/, 'a cancel ends it');
@@ -130,7 +132,16 @@ INSERT INTO pictures SELECT id, jpeg, label FROM flat WHERE id BETWEEN 101 AND 1
 END
 is(ask(qq{SELECT count(*) FROM pictures WHERE "Value" IS DISTINCT FROM ic_encode(jpeg, '$format')}), '0',
   'in partitions of partitions, too, under any name');
-ask('DROP TABLE pictures; ALTER TABLE flat RENAME TO pictures');
+ask(<<'END');
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing;
+CREATE TABLE mixed (LIKE pictures) PARTITION BY RANGE (id);
+ALTER TABLE pictures RENAME TO partitioned;
+ALTER TABLE mixed RENAME TO pictures;
+CREATE FOREIGN TABLE far PARTITION OF pictures DEFAULT SERVER elsewhere;
+END
+is_refused("CALL ic_apply($id)", qr/partition far of pictures is a foreign table\nHINT:  Detach it/, 'foreign partitions are left alone');
+ask('DROP SERVER elsewhere CASCADE; DROP TABLE pictures, partitioned; ALTER TABLE flat RENAME TO pictures');
 
 # ---- in place
 

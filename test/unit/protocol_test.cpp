@@ -42,6 +42,7 @@ std::vector<Message> all_messages() {
                    .learning_rate = 0.01f,
                    .one_cycle = false,
                    .balanced = true,
+                   .augmentation = Augmentation::none,
                    .seed = ~0ull,
                    .max_pixels = 1,
                    .memory = 12345,

@@ -47,6 +47,9 @@ class DataSet {
   // Error(limit_exceeded) where neither memory nor disk has room.
   AddReply add(const AddImages& request, const Interrupt& interrupt);
 
+  // What the pictures leave of the setup's.
+  std::uint64_t memory_left() const { return spool_.memory_left(); }
+
   const std::vector<Sample>& training() const { return training_; }
   const std::vector<Sample>& validation() const { return validation_; }
 

@@ -39,6 +39,7 @@ class Spool {
   // By one thread at a time. Error(limit_exceeded) where the file cannot be made or written, as on a full disk.
   Kept keep(Blob bytes);
 
+  std::uint64_t memory_left() const { return memory_; }
   std::uint64_t file_size() const { return end_; }
 
  private:

@@ -5,14 +5,18 @@
 #include <future>
 #include <numbers>
 #include <numeric>
+#include <optional>
 #include <sstream>
+#include <utility>
 
 #include <ATen/Parallel.h>
 #include <torch/optim/sgd.h>
 
+#include "codec/mirror.h"
 #include "runner/engine/openvino_plan.h"
 #include "runner/engine/torch_module.h"
 #include "runner/train/parallel.h"
+#include "runner/train/stored_samples.h"
 #include "runner/train/tensors.h"
 
 namespace imagecalc {
@@ -30,24 +34,41 @@ struct Batch {
   std::vector<std::int64_t> labels;
 };
 
+// Whether a picture's coefficients, once they are known, are all that augmentation needs.
+bool suffice_for(Augmentation augmentation, const ModelInput& input) {
+  if (input.rgb || augmentation == Augmentation::crop) return false;
+  return augmentation == Augmentation::none || mirrors_exactly(input.format, input.format.size);
+}
+
 // Prepares batches. Every picture's random numbers follow from seed, epoch and its place in the data set alone.
 class Loader {
  public:
-  Loader(const ModelInput& input, const Normalisation& normalisation, const TrainSetup& setup, std::uint64_t seed,
-         const Interrupt& interrupt)
-      : input_(input),
+  Loader(const ModelInput& input, const Normalisation& normalisation, const TrainSetup& setup, const DataSet& data,
+         std::uint64_t seed, const Interrupt& interrupt)
+      : training_(data.training()),
+        input_(input),
         normalisation_(normalisation),
         limits_{.max_pixels = setup.max_pixels},
         size_(tensor_size(input)),
         threads_(setup.threads),
+        augmentation_(setup.augmentation),
         seed_(seed),
-        interrupt_(interrupt) {}
+        interrupt_(interrupt) {
+    if (suffice_for(augmentation_, input_)) {
+      stored_.emplace(training_, input_.format, data.memory_left(), setup.spool_folder, threads_, interrupt_);
+    }
+  }
 
-  Batch augmented(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, std::uint64_t epoch) const {
-    return prepare(samples, chosen, [&](std::size_t index, float* out) {
+  // Of the training pictures.
+  Batch augmented(std::span<const std::size_t> chosen, std::uint64_t epoch) const {
+    return prepare(training_, chosen, [&](std::size_t index, float* out) {
       Random random{seed_, epoch, index};
-      const Picture picture = samples[index].picture();
-      make_tensor(picture, random_view(picture, random), input_, normalisation_, out, interrupt_);
+      if (augmentation_ == Augmentation::crop) {
+        const Picture picture = training_[index].picture();
+        make_tensor(picture, random_view(picture, random), input_, normalisation_, out, interrupt_);
+      } else {
+        make_uncropped(index, augmentation_ == Augmentation::flip && random.below(2) == 1, out);
+      }
     });
   }
   Batch plain(const std::vector<Sample>& samples, std::span<const std::size_t> chosen) const {
@@ -63,6 +84,19 @@ class Loader {
   }
 
  private:
+  void make_uncropped(std::size_t index, bool flip, float* out) const {
+    if (stored_) {
+      Coefficients coefficients = stored_->read(index, interrupt_);
+      if (flip) coefficients = mirrored(std::move(coefficients));
+      place_normalised(coefficients, normalisation_, out);
+    } else {
+      const Picture picture = training_[index].picture();
+      View view = whole_view(picture);
+      view.mirrored = flip;
+      make_tensor(picture, view, input_, normalisation_, out, interrupt_);
+    }
+  }
+
   template <typename MakeTensor>
   Batch prepare(const std::vector<Sample>& samples, std::span<const std::size_t> chosen, const MakeTensor& make) const {
     std::size_t floats = std::size_t{3} * size_.height * size_.width;
@@ -73,13 +107,16 @@ class Loader {
     return batch;
   }
 
+  const std::vector<Sample>& training_;
   const ModelInput& input_;
   const Normalisation normalisation_;
   const Limits limits_;
   const TensorSize size_;
   const std::uint32_t threads_;
+  const Augmentation augmentation_;
   const std::uint64_t seed_;
   const Interrupt& interrupt_;
+  std::optional<StoredSamples> stored_;  // the training pictures, where they need not be transformed in each epoch
 };
 
 at::Tensor label_tensor(Batch& batch) {
@@ -123,7 +160,7 @@ class Training {
         module_(load_module(request.start_from ? *request.start_from : setup.model)),
         normalisation_(
             measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
-        loader_(request.input, normalisation_, setup, request.seed, interrupt),
+        loader_(request.input, normalisation_, setup, data, request.seed, interrupt),
         batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
         batches_(data.training().size() / batch_size_),
         class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes) : at::Tensor()) {}
@@ -157,7 +194,7 @@ class Training {
   double train_epoch(std::uint32_t epoch, torch::optim::SGD& optimizer) {
     const std::vector<std::size_t> order = shuffled(data_.training().size(), request_.seed, epoch);
     auto prepare = [&](std::size_t i) {
-      return loader_.augmented(data_.training(), std::span(order).subspan(i * batch_size_, batch_size_), epoch);
+      return loader_.augmented(std::span(order).subspan(i * batch_size_, batch_size_), epoch);
     };
     auto next = std::async(std::launch::async, prepare, 0);
     double sum = 0;
