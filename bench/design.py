@@ -55,7 +55,7 @@ def start_design(options, latency, epochs):
 # A budget that excludes larger tensors than those that are studied: the costs are known as soon as the first trial begins.
 def find_budget(options):
     design = start_design(options, 3_000_000, 1)
-    while not psql(f"SELECT FROM imagecalc.candidate WHERE design = {design} LIMIT 1"):
+    while not psql(f"SELECT 1 FROM imagecalc.candidate WHERE design = {design} LIMIT 1"):
         state, error = psql(f"SELECT state, error FROM ic_progress WHERE design = {design}").strip().split("|", 1)
         if state == "failed":
             sys.exit(error)

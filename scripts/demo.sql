@@ -23,8 +23,9 @@ SELECT format, round(accuracy::numeric, 3) AS accuracy, measured, round(latency_
 FROM ic_frontier(:design) WHERE measured;
 
 \echo '== Encode the pictures in it, in a column of their own'
-SELECT format, pictures, pg_size_pretty(saved_bytes) AS saved, round(saved_seconds_a_million::numeric) AS seconds_saved_a_million,
-       round(conversion_seconds::numeric, 1) AS conversion_seconds FROM ic_designs WHERE id = :design;
+SELECT format, pictures, round(conversion_seconds::numeric, 1) AS conversion_seconds, pg_size_pretty((pictures * bytes)::bigint) AS values_take,
+       pg_size_pretty((pictures * jpeg_bytes)::bigint) AS files_take, round(saved_seconds_a_million::numeric) AS seconds_saved_a_million
+FROM ic_designs WHERE id = :design;
 \echo 'CALL ic_apply(' :design ');'
 CALL ic_apply(:design);
 SELECT model FROM ic_designs WHERE id = :design \gset

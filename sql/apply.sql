@@ -71,29 +71,28 @@ COMMENT ON PROCEDURE imagecalc.run_between(text[]) IS 'runs statements between w
 -- Encodes what is not yet, some pages at a time, so that each transaction takes about a second. Rows that others change
 -- meanwhile move to other pages; so it begins again until there is nothing left. Other sessions see how far it is by
 -- pg_stat_activity.application_name.
-CREATE PROCEDURE imagecalc.fill(part regclass, image_column name, target name, format text, level integer, pictures float8,
-                                INOUT filled bigint) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE imagecalc.fill(part regclass, image_column name, target name, format text, level integer, INOUT filled bigint) LANGUAGE plpgsql AS $$
 DECLARE
     before bigint;
     page bigint;
     pages bigint;
     step bigint := 1;
     changed bigint;
-    begun timestamptz := pg_catalog.clock_timestamp();
-    told timestamptz := begun;
+    begun timestamptz;
+    told timestamptz := pg_catalog.clock_timestamp();
     batch timestamptz;
     seconds float8;
-    had bigint := filled;
 BEGIN
     LOOP
         before := filled;
+        begun := pg_catalog.clock_timestamp();
         page := 0;
         pages := imagecalc.pages(part);
         WHILE page < pages LOOP
             batch := pg_catalog.clock_timestamp();
             CALL imagecalc.run_between(ARRAY[pg_catalog.format(
                 'SELECT pg_catalog.set_config(''application_name'', %L, true)',
-                pg_catalog.format('imagecalc apply: %s of about %s pictures', filled, pg_catalog.round(pictures))), pg_catalog.format(
+                pg_catalog.format('imagecalc apply: page %s of %s of %s', page, pages, part)), pg_catalog.format(
                 'UPDATE ONLY %1$s AS t SET %2$I = s.value FROM ('
                     'SELECT o.ctid AS place, imagecalc.try_encode(o.%3$I, %4$L, %5$s) AS value FROM ONLY %1$s AS o '
                     'WHERE o.ctid OPERATOR(pg_catalog.>=) %6$L::pg_catalog.tid AND o.ctid OPERATOR(pg_catalog.<) %7$L::pg_catalog.tid '
@@ -112,16 +111,15 @@ BEGIN
             END IF;
             IF pg_catalog.clock_timestamp() > told + interval '2 seconds' THEN
                 told := pg_catalog.clock_timestamp();
-                RAISE NOTICE '% of about % pictures, about % to go', filled, pg_catalog.round(pictures),
-                    imagecalc.duration(GREATEST(pictures - filled::float8, 0) * pg_catalog.date_part('epoch', told - begun)
-                                       / GREATEST(filled - had, 1)::float8);
+                RAISE NOTICE '% encoded, page % of % of %, about % to go', filled, LEAST(page, pages), pages, part,
+                    imagecalc.duration(GREATEST(pages - page, 0)::float8 * pg_catalog.date_part('epoch', told - begun) / page::float8);
             END IF;
         END LOOP;
         EXIT WHEN filled = before;
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE imagecalc.fill(regclass, name, name, text, integer, float8, bigint) IS
+COMMENT ON PROCEDURE imagecalc.fill(regclass, name, name, text, integer, bigint) IS
     'encodes the pictures of a table or partition that are not yet, in committed batches';
 
 CREATE PROCEDURE ic_apply(design bigint, keep boolean DEFAULT true, dry_run boolean DEFAULT false, target name DEFAULT NULL)
@@ -207,7 +205,7 @@ BEGIN
     RAISE NOTICE 'encoding % into column "%"; cancel to pause, the same CALL goes on', a.relation, target;
     CALL imagecalc.run_between(steps, changed);
     FOREACH part IN ARRAY ARRAY(SELECT l FROM imagecalc.leaves(a.relation) AS l) LOOP
-        CALL imagecalc.fill(part, a.image_column, target, a.format, a.level, a.pictures, filled);
+        CALL imagecalc.fill(part, a.image_column, target, a.format, a.level, filled);
     END LOOP;
     EXECUTE pg_catalog.format('ANALYZE %s', a.relation);
     EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s WHERE %I IS NULL AND %I IS NOT NULL', a.relation, target,

@@ -199,9 +199,9 @@ CREATE VIEW ic_designs WITH (security_barrier = true) AS
     WHERE imagecalc.may_see(d.owner);
 COMMENT ON VIEW ic_designs IS
     'the designs of the roles that you may act as: what was chosen, the model, and the DDL to run. Beside bytes and latency_us, in microseconds, '
-    'those of the pictures'' files, jpeg_bytes and rgb_latency_us: converting the table''s pictures saves saved_bytes, and '
-    'saved_seconds_a_million whenever so many are classified. It costs conversion_seconds of one process: with ddl under an ACCESS EXCLUSIVE '
-    'lock, with CALL ic_apply under none that lasts';
+    'those of the pictures'' files, jpeg_bytes and rgb_latency_us: classifying a million values '
+    'saves saved_seconds_a_million, and giving up the table''s files saved_bytes. Converting takes conversion_seconds of one process: with ddl, '
+    'which gives them up, under an ACCESS EXCLUSIVE lock; with CALL ic_apply, which keeps them, under none that lasts';
 
 CREATE FUNCTION ic_candidates(design bigint,
         OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,

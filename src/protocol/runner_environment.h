@@ -19,7 +19,7 @@ inline constexpr std::array<EnvironmentVariable, 2> kRunnerEnvironment{{
     {"OPENBLAS_NUM_THREADS", "1"},
 }};
 
-// Sets what is not set: an administrator may know better. Whether there was any.
+// Sets what is not set; what the server was started with is taken for what its administrator wants. Whether there was any.
 inline bool complete_runner_environment() {
   bool missing = false;
   for (const auto& [name, value] : kRunnerEnvironment) {

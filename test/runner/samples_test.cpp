@@ -7,6 +7,7 @@
 #include "codec/value.h"
 #include "pictures.h"
 #include "runner/train/storage.h"
+#include "runner/train/stored_samples.h"
 #include "runner/train/tensors.h"
 
 namespace imagecalc {
@@ -22,19 +23,6 @@ std::vector<float> tensor_of(const Picture& picture, const View& view, const Mod
   std::vector<float> tensor(std::size_t{3} * size.height * size.width);
   make_tensor(picture, view, input, normalisation, tensor.data(), kNever);
   return tensor;
-}
-
-Picture mirrored(const Picture& picture) {
-  Picture result = picture;
-  for (int y = 0; y < picture.height; ++y) {
-    for (int x = 0; x < picture.width; ++x) {
-      for (int c = 0; c < picture.channels; ++c) {
-        result.samples[(std::size_t(y) * picture.width + x) * picture.channels + c] =
-            picture.samples[(std::size_t(y) * picture.width + picture.width - 1 - x) * picture.channels + c];
-      }
-    }
-  }
-  return result;
 }
 
 TEST(Tensors, AWholeViewIsWhatAStoredValueGives) {
@@ -53,11 +41,23 @@ TEST(Tensors, MirroringIsDoneToThePixels) {
   Picture picture = test::drawn_picture(64, 64, 3);
   for (const char* text : {"1x1/b8/k4/q20@64", "2x2c/b32/k9/q50@64", "rgb@64"}) {
     View view = whole_view(picture);
-    auto plain = tensor_of(mirrored(picture), view, input_of(text), {});
+    auto plain = tensor_of(test::mirrored_pixels(picture), view, input_of(text), {});
     view.mirrored = true;
     auto flipped = tensor_of(picture, view, input_of(text), {});
     ASSERT_EQ(plain.size(), flipped.size());
     for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(plain[i], flipped[i], 1e-5) << text << " at " << i;
+  }
+}
+
+TEST(StoredSamples, AreWhatTheirFormatStores) {
+  std::vector<Sample> samples;
+  for (unsigned i = 0; i < 300; ++i) samples.emplace_back(test::drawn_picture(32, 32, i % 3 ? 3 : 1, i), 0);
+  const Format format = parse_format("1x1/b8/k5/q10@32");
+  for (std::uint64_t memory : {std::uint64_t{0}, std::uint64_t{20'000}, std::uint64_t{1} << 30}) {
+    const StoredSamples stored(samples, format, memory, testing::TempDir(), 2, {});
+    for (std::size_t i : {0u, 1u, 255u, 256u, 299u}) {
+      EXPECT_EQ(stored.read(i, {}).values, encode(samples[i].picture(), format, {}).values) << i << " in " << memory;
+    }
   }
 }
 

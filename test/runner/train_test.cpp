@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "models.h"
@@ -161,7 +162,8 @@ TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
 
 // Of formats whose coefficients can be mirrored, of others, and of pixels.
 TEST(Training, LearnsWithoutCrops) {
-  for (Augmentation augmentation : {Augmentation::flip, Augmentation::none}) {
+  std::map<std::string, std::set<Blob>> weights;
+  for (Augmentation augmentation : {Augmentation::crop, Augmentation::flip, Augmentation::none}) {
     TrainingRunner runner;
     TrainSetup setup = setup_for(test::exported_model("script"));
     setup.augmentation = augmentation;
@@ -170,8 +172,10 @@ TEST(Training, LearnsWithoutCrops) {
       const auto first = expect_reply<TrainReply>(runner.ask(train_for(format, 8)));
       EXPECT_GT(first.accuracy, 0.5) << format << " " << to_string(augmentation);
       EXPECT_EQ(expect_reply<TrainReply>(runner.ask(train_for(format, 8))).weights, first.weights) << format;
+      weights[format].insert(first.weights);
     }
   }
+  for (const auto& [format, each] : weights) EXPECT_EQ(each.size(), 3u) << format << ": each augmentation trains otherwise";
 }
 
 TEST(Training, ReadsRgbToo) {

@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_server start_server_of load_pictures script_model cnn_labels start_query finish_query wait_until
-  descendants runners parent_of maps_torch is_alive seconds_of small_design);
+  descendants runners parent_of maps_torch is_alive seconds_of small_design
+  small_design_call);
 
 my $pictures = $ENV{IMAGECALC_PICTURES} or die "IMAGECALC_PICTURES is not set\n";
 my $models = $ENV{IMAGECALC_MODELS} or die "IMAGECALC_MODELS is not set\n";
@@ -60,13 +61,17 @@ END
 }
 
 # Calls ic_design with settings that make it small, and more; returns the design's id.
+sub small_design_call
+{
+  my ($more) = @_;
+  my $model = script_model();
+  return "SELECT ic_design('pictures', '$model', storage => 60, size => 32, sampled_buckets => 2, trials_per_bucket => 2, $more);";
+}
+
 sub small_design
 {
   my ($node, $database, $more) = @_;
-  my $model = script_model();
-  return $node->safe_psql($database, <<"END");
-SELECT ic_design('pictures', '$model', storage => 60, size => 32, sampled_buckets => 2, trials_per_bucket => 2, $more);
-END
+  return $node->safe_psql($database, small_design_call($more));
 }
 
 # A query that is left to run; finish_query waits for it.

@@ -10,24 +10,11 @@
 namespace imagecalc {
 namespace {
 
-Picture mirrored_pixels(const Picture& picture) {
-  Picture result = picture;
-  for (int y = 0; y < picture.height; ++y) {
-    for (int x = 0; x < picture.width; ++x) {
-      for (int c = 0; c < picture.channels; ++c) {
-        const auto at = [&](int column) { return (std::size_t(y) * picture.width + column) * picture.channels + c; };
-        result.samples[at(x)] = picture.samples[at(picture.width - 1 - x)];
-      }
-    }
-  }
-  return result;
-}
-
 // But for what lies on the border between two quantized values, which the order of additions may decide.
 TEST(Mirror, IsThatOfThePixels) {
   for (int channels : {1, 3}) {
     const Picture picture = test::drawn_picture(128, 96, channels, 5);
-    const Picture other_way = mirrored_pixels(picture);
+    const Picture other_way = test::mirrored_pixels(picture);
     const std::vector<Format> formats = design_space(128);
     for (std::size_t n = 0; n < formats.size(); n += 13) {  // of all shapes and quantizers some
       Format own_size = formats[n];

@@ -43,6 +43,19 @@ inline Picture drawn_picture(int width, int height, int channels, unsigned seed 
   return picture;
 }
 
+inline Picture mirrored_pixels(const Picture& picture) {
+  Picture result = picture;
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      for (int c = 0; c < picture.channels; ++c) {
+        const auto at = [&](int column) { return (std::size_t(y) * picture.width + column) * picture.channels + c; };
+        result.samples[at(x)] = picture.samples[at(picture.width - 1 - x)];
+      }
+    }
+  }
+  return result;
+}
+
 // A photograph's bytes, or nothing where the data is absent.
 inline std::vector<std::uint8_t> photograph_file() {
   static const std::vector<std::uint8_t> file = [] {

@@ -63,8 +63,8 @@ class Model {
 
   virtual ModelDescription describe() const = 0;
 
-  // About how many bytes it takes, its plans included: weights, as often as they are kept. It grows as plans are made. Never
-  // waits for one that is being made.
+  // About how many bytes it takes, its plans included: weights, as often as they are kept, and what a plan keeps beside them. It
+  // grows as plans are made. Never waits for one that is being made.
   virtual std::size_t memory() const = 0;
 };
 

@@ -1,7 +1,9 @@
 #include "runner/engine/huge_pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstddef>
 #include <cstdint>
@@ -21,57 +23,51 @@ namespace {
 
 constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
 
-// Memory of the process that belongs to no file.
+// Memory of the process to read and write that belongs to no file.
 struct Mapping {
   std::uintptr_t begin = 0, end = 0;
-  std::size_t resident = 0, huge = 0;  // bytes
-
-  // Stacks and reserves are mostly empty: moving would fill them.
-  bool is_full() const { return resident >= (end - begin) / 8 * 7; }
-  bool is_huge() const { return huge + 2 * kHugePage > end - begin; }
 };
 
-bool read_kilobytes(const std::string& line, const char* name, std::size_t& bytes) {
-  const std::string_view label(name);
-  if (!line.starts_with(label)) return false;
-  bytes = std::stoull(line.substr(label.size())) << 10;
-  return true;
-}
-
-// Each mapping has a line with its addresses, and then lines "Name: value".
 std::vector<Mapping> private_mappings() {
   std::vector<Mapping> mappings;
-  bool wanted = false;
-  std::ifstream smaps("/proc/self/smaps");
-  for (std::string line; std::getline(smaps, line);) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
     Mapping found;
     char rights[5] = "";
     unsigned long file = 0;
-    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s %*x %*x:%*x %lu", &found.begin, &found.end, rights, &file) == 4) {
-      wanted = std::string_view(rights) == "rw-p" && file == 0;
-      if (wanted) mappings.push_back(found);
-    } else if (wanted && !read_kilobytes(line, "Rss:", mappings.back().resident)) {
-      read_kilobytes(line, "AnonHugePages:", mappings.back().huge);
-    }
+    const int fields = std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s %*x %*x:%*x %lu", &found.begin, &found.end, rights, &file);
+    if (fields == 4 && std::string_view(rights) == "rw-p" && file == 0) mappings.push_back(found);
   }
   return mappings;
 }
 
-// One at a time: the kernel stops at the first that it has no page for.
-void collapse(const Mapping& mapping) {
-  const std::uintptr_t first = (mapping.begin + kHugePage - 1) / kHugePage * kHugePage;
-  for (std::uintptr_t page = first; page + kHugePage <= mapping.end; page += kHugePage) {
-    ::madvise(reinterpret_cast<void*>(page), kHugePage, MADV_COLLAPSE);
-  }
+// An administrator has the last word.
+bool are_allowed() {
+  std::ifstream enabled("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string choices;
+  return std::getline(enabled, choices) && choices.find("[never]") == choices.npos;
+}
+
+// Whether all of its small pages are there: moving would fill the holes of a heap, or a stack.
+bool is_full(void* huge_page, std::vector<unsigned char>& residence) {
+  residence.resize(kHugePage / static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE)));
+  if (::mincore(huge_page, kHugePage, residence.data()) != 0) return false;
+  return std::all_of(residence.begin(), residence.end(), [](unsigned char page) { return page & 1; });
 }
 
 }  // namespace
 
 void move_heaps_to_huge_pages() noexcept try {
+  if (!are_allowed()) return;
+  std::vector<unsigned char> residence;
   for (const Mapping& mapping : private_mappings()) {
-    if (mapping.is_full() && !mapping.is_huge()) collapse(mapping);
+    const std::uintptr_t first = (mapping.begin + kHugePage - 1) / kHugePage * kHugePage;
+    for (std::uintptr_t at = first; at + kHugePage <= mapping.end; at += kHugePage) {
+      void* page = reinterpret_cast<void*>(at);
+      if (is_full(page, residence)) ::madvise(page, kHugePage, MADV_COLLAPSE);
+    }
   }
-} catch (...) {  // no memory, no smaps: then they stay where they are
+} catch (...) {  // no memory, no /proc: then they stay where they are
 }
 
 }  // namespace imagecalc

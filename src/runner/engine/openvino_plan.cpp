@@ -72,6 +72,24 @@ std::size_t allocated_bytes() {
   return heap.uordblks + heap.hblkhd;
 }
 
+// A compiled model packs the weights for itself and has room for what lies between the layers, which may be a multiple of
+// them. OpenVINO does not say how much: it is about what the process took meanwhile.
+struct Weighed {
+  ov::CompiledModel model;
+  std::size_t bytes = 0;
+};
+
+// One at a time, so that none counts for another.
+Weighed compile(const std::shared_ptr<ov::Model>& model, const ov::AnyMap& how) {
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
+  const std::size_t before = allocated_bytes();
+  Weighed weighed{core().compile_model(model, "CPU", how)};
+  const std::size_t now = allocated_bytes();
+  weighed.bytes = now - std::min(now, before);
+  return weighed;
+}
+
 std::size_t outputs_of(const ov::CompiledModel& compiled) {
   if (compiled.outputs().size() != 1) throw std::runtime_error("OpenVINO's model has several outputs");
   ov::PartialShape shape = compiled.output().get_partial_shape();
@@ -90,7 +108,7 @@ struct Lane {
 
 class OpenVinoPlan : public Plan {
  public:
-  using Compile = std::function<ov::CompiledModel(std::size_t piece)>;
+  using Compile = std::function<Weighed(std::size_t piece)>;
   // first: the piece that is compiled at once.
   // weight_bytes: of the model.
   OpenVinoPlan(Compile compile, TensorSize size, std::size_t first, std::size_t weight_bytes)
@@ -124,7 +142,7 @@ class OpenVinoPlan : public Plan {
  private:
   // The model for one number of images, and the lanes that are free.
   struct Compiled {
-    explicit Compiled(ov::CompiledModel compiled) : model(std::move(compiled)) {}
+    explicit Compiled(ov::CompiledModel compiled_model) : model(std::move(compiled_model)) {}
 
     std::unique_ptr<Lane> take_lane() {
       std::lock_guard lock(mutex);
@@ -166,16 +184,21 @@ class OpenVinoPlan : public Plan {
   };
 
   Compiled& compiled(std::size_t piece) {
-    std::lock_guard lock(mutex_);
-    auto& known = compiled_[piece];
-    if (!known) {
-      const std::size_t before = allocated_bytes();
-      known = std::make_unique<Compiled>(compile_(piece));
-      const std::size_t now = allocated_bytes();
-      move_heaps_to_huge_pages();
-      memory_ += std::max(weight_bytes_, now - std::min(now, before));
+    bool is_new = false;
+    Compiled* found = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      auto& known = compiled_[piece];
+      is_new = !known;
+      if (is_new) {
+        Weighed weighed = compile_(piece);
+        memory_ += std::max(weight_bytes_, weighed.bytes);
+        known = std::make_unique<Compiled>(std::move(weighed.model));
+      }
+      found = known.get();
     }
-    return *known;
+    if (is_new) move_heaps_to_huge_pages();
+    return *found;
   }
 
   void start(Lane& lane, const float* images, std::size_t first, std::size_t count, std::size_t piece) {
@@ -205,9 +228,7 @@ class OpenVinoPlan : public Plan {
   const TensorSize size_;
   const std::size_t weight_bytes_;
   const std::size_t image_floats_;
-  // Each piece packs the weights for itself and has room for what lies between the layers, which may be a multiple of them.
-  // OpenVINO does not say how much: it is what this process took while a piece was compiled.
-  std::atomic<std::size_t> memory_ = 0;
+  std::atomic<std::size_t> memory_ = 0;  // of what has been compiled
   std::mutex mutex_;  // of what follows
   std::map<std::size_t, std::unique_ptr<Compiled>> compiled_;  // by piece
   const std::size_t outputs_;
@@ -233,12 +254,10 @@ auto guard_openvino(const char* context, Function&& function) {
 
 Recipe recipe_of(ModelFor model_for, std::size_t weight_bytes, int threads, ov::element::Type precision = ov::element::f32) {
   auto make = [=](TensorSize size, std::size_t batch) -> std::shared_ptr<Plan> {
-    auto compile = [=](std::size_t piece) {
-      return guard_openvino("", [&] {
-        return core().compile_model(model_for(piece, size), "CPU", settings(threads, precision));
-      });
+    auto compile_piece = [=](std::size_t piece) {
+      return guard_openvino("", [&] { return compile(model_for(piece, size), settings(threads, precision)); });
     };
-    return std::make_shared<OpenVinoPlan>(compile, size, next_piece(batch, batch), weight_bytes);
+    return std::make_shared<OpenVinoPlan>(compile_piece, size, next_piece(batch, batch), weight_bytes);
   };
   auto made = std::make_shared<SharedPlans<TensorSize>>();
   const bool bf16 = precision == ov::element::bf16;

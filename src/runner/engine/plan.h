@@ -19,7 +19,7 @@ class Plan {
   // As Model::run. Takes any number of images.
   virtual Scores run(const float* batch, std::size_t images, int threads) = 0;
 
-  // About how many bytes it keeps for itself: weights that it does not share with the module. Never waits.
+  // About how many bytes it keeps for itself: weights that it does not share with the module, and buffers. Never waits.
   virtual std::size_t memory() const { return 0; }
 };
 

@@ -54,9 +54,7 @@ class Loader {
         augmentation_(setup.augmentation),
         seed_(seed),
         interrupt_(interrupt) {
-    if (suffice_for(augmentation_, input_)) {
-      stored_.emplace(training_, input_.format, data.memory_left(), setup.spool_folder, threads_, interrupt_);
-    }
+    if (suffice_for(augmentation_, input_)) store(data.memory_left(), setup.spool_folder);
   }
 
   // Of the training pictures.
@@ -84,6 +82,13 @@ class Loader {
   }
 
  private:
+  // Where there is no room for them, they are transformed in each epoch after all.
+  void store(std::uint64_t memory, const std::string& spool_folder) try {
+    stored_.emplace(training_, input_.format, memory, spool_folder, threads_, interrupt_);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::limit_exceeded) throw;
+  }
+
   void make_uncropped(std::size_t index, bool flip, float* out) const {
     if (stored_) {
       Coefficients coefficients = stored_->read(index, interrupt_);
@@ -166,14 +171,13 @@ class Training {
         class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes) : at::Tensor()) {}
 
   TrainReply run(const std::function<void(const Progress&)>& progress) {
-    auto start = std::chrono::steady_clock::now();
     at::manual_seed(request_.seed);
     guard_torch("the training failed", [&] { train(progress); });
     TrainReply reply;
     guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
     reply.normalisation = normalisation_;
     reply.weights = guard_torch("the trained model could not be saved", [&] { return save(); });
-    reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start).count();
+    reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start_).count();
     return reply;
   }
 
@@ -304,6 +308,7 @@ class Training {
     return {bytes.begin(), bytes.end()};
   }
 
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const TrainSetup& setup_;
   const Train& request_;
   const DataSet& data_;
