@@ -135,7 +135,7 @@ TEST(Storage, SizesAreThoseOfRealValues) {
   for (unsigned seed = 0; seed < 3; ++seed) samples.push_back({test::drawn_picture(64, 64, seed == 1 ? 1 : 3, seed), 0});
   std::uint32_t last = 0;
   StorageReply reply = measure_storage(
-      spread(samples, 16), 64, MeasureStorage{16, 3}, 2, [&](std::uint32_t done) { EXPECT_EQ(done, ++last); }, kNever);
+      samples, 64, MeasureStorage{16, 3}, 2, [&](std::uint32_t done) { EXPECT_EQ(done, ++last); }, kNever);
   EXPECT_EQ(last, 3u);
   auto formats = design_space(64);
   ASSERT_EQ(reply.mean_bytes.size(), formats.size());
@@ -149,6 +149,31 @@ TEST(Storage, SizesAreThoseOfRealValues) {
     EXPECT_NEAR(reply.mean_bytes[f], sum / 3, 1e-2) << to_string(formats[f]);
     EXPECT_NEAR(reply.deviation[f], std::sqrt(squares / 3 - sum / 3 * sum / 3), 0.1) << to_string(formats[f]);
   }
+}
+
+// Every fourth picture has much in it, the others little, and the sample is of one sort.
+TEST(Storage, AnOddSampleIsCorrected) {
+  std::vector<Sample> samples;
+  for (unsigned i = 0; i < 80; ++i) {
+    Picture picture = test::drawn_picture(64, 64, 3, i);
+    if (i % 4 != 0) for (auto& sample : picture.samples) sample = static_cast<std::uint8_t>(96 + sample / 4);
+    samples.push_back({picture, 0});
+  }
+  const StorageReply reply = measure_storage(samples, 64, MeasureStorage{4, 3}, 2, [](std::uint32_t) {}, kNever);
+  const auto formats = design_space(64);
+  double error = 0, uncorrected = 0;
+  int count = 0;
+  for (std::size_t f = 0; f < formats.size(); f += 97, ++count) {
+    double all = 0, sampled = 0;
+    for (const Sample& sample : samples) all += static_cast<double>(write_value(encode(sample.picture(), formats[f], kNever), 3).size());
+    for (const Sample* sample : spread(samples, 4)) {
+      sampled += static_cast<double>(write_value(encode(sample->picture(), formats[f], kNever), 3).size());
+    }
+    error += std::abs(reply.mean_bytes[f] / (all / 80) - 1);
+    uncorrected += std::abs(sampled / 4 / (all / 80) - 1);
+  }
+  EXPECT_GT(uncorrected / count, 0.1) << "else there is nothing to correct";
+  EXPECT_LT(error / count, 0.25 * uncorrected / count);
 }
 
 TEST(DataSet, ReportsPicturesThatCannotBeRead) {

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <mutex>
+#include <numeric>
 
+#include "codec/encode.h"
 #include "codec/value.h"
 #include "runner/train/parallel.h"
 
@@ -68,24 +71,79 @@ std::vector<float> measure_picture(const Picture& picture, const std::vector<For
   return sizes;
 }
 
+constexpr std::size_t kManyPictures = 400;
+constexpr std::size_t kReferences = 8;      // formats that are measured on that many
+constexpr int kReferenceLevel = 3;          // fast, and their ratio is about that of any other level
+
+// The mean bytes of a value of each format over the pictures.
+std::vector<double> mean_bytes(const std::vector<const Sample*>& pictures, const std::vector<Format>& formats,
+                               std::uint32_t threads, const Interrupt& interrupt) {
+  std::vector<std::vector<double>> sizes(pictures.size());
+  parallel_for(pictures.size(), threads, [&](std::size_t i) {
+    const Picture picture = pictures[i]->picture();
+    for (const Format& format : formats) {
+      const auto value = write_value(encode(picture, format, interrupt), kReferenceLevel, interrupt);
+      sizes[i].push_back(static_cast<double>(value.size()) / static_cast<double>(pictures.size()));
+    }
+  });
+  std::vector<double> means(formats.size());
+  for (const auto& one : sizes) std::transform(one.begin(), one.end(), means.begin(), means.begin(), std::plus<>());
+  return means;
+}
+
+// Of bytes, by which the sample's mean has to be multiplied there.
+struct Correction {
+  double bytes = 0, factor = 1;
+};
+
+// By rising bytes. bytes: the sample's means, of each format.
+std::vector<Correction> measure_corrections(const std::vector<const Sample*>& sample, const std::vector<const Sample*>& many,
+                                            const std::vector<Format>& formats, const std::vector<float>& bytes,
+                                            std::uint32_t threads, const Interrupt& interrupt) {
+  std::vector<std::size_t> order(formats.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return bytes[a] < bytes[b]; });
+  std::vector<Format> references;
+  std::vector<Correction> corrections;
+  for (std::size_t i = 0; i < kReferences; ++i) {
+    const std::size_t format = order[i * (order.size() - 1) / (kReferences - 1)];
+    references.push_back(formats[format]);
+    corrections.push_back({bytes[format], 1});
+  }
+  const std::vector<double> here = mean_bytes(sample, references, threads, interrupt);
+  const std::vector<double> there = mean_bytes(many, references, threads, interrupt);
+  for (std::size_t i = 0; i < kReferences; ++i) corrections[i].factor = there[i] / here[i];
+  return corrections;
+}
+
+double correction_at(const std::vector<Correction>& corrections, double bytes) {
+  const auto above = std::upper_bound(corrections.begin(), corrections.end(), bytes,
+                                      [](double value, const Correction& correction) { return value < correction.bytes; });
+  if (above == corrections.begin()) return corrections.front().factor;
+  if (above == corrections.end()) return corrections.back().factor;
+  const Correction& below = above[-1];
+  const double part = std::log(bytes / below.bytes) / std::log(above->bytes / below.bytes);
+  return below.factor + part * (above->factor - below.factor);
+}
+
 }  // namespace
 
-StorageReply measure_storage(const std::vector<const Sample*>& pictures, int size, const MeasureStorage& request,
-                             std::uint32_t threads, const std::function<void(std::uint32_t)>& progress,
-                             const Interrupt& interrupt) {
+StorageReply measure_storage(const std::vector<Sample>& pictures, int size, const MeasureStorage& request, std::uint32_t threads,
+                             const std::function<void(std::uint32_t)>& progress, const Interrupt& interrupt) {
   const std::vector<Format> formats = design_space(size);
-  std::vector<std::vector<float>> sizes(pictures.size());
+  const std::vector<const Sample*> sample = spread(pictures, request.sample);
+  std::vector<std::vector<float>> sizes(sample.size());
   std::mutex mutex;
   std::uint32_t done = 0;
-  parallel_for(pictures.size(), threads, [&](std::size_t i) {
-    sizes[i] = measure_picture(pictures[i]->picture(), formats, static_cast<int>(request.compression_level), interrupt);
+  parallel_for(sample.size(), threads, [&](std::size_t i) {
+    sizes[i] = measure_picture(sample[i]->picture(), formats, static_cast<int>(request.compression_level), interrupt);
     std::lock_guard lock(mutex);
     progress(++done);
   });
 
   StorageReply reply;
   for (std::size_t f = 0; f < formats.size(); ++f) {
-    double sum = 0, squares = 0, count = static_cast<double>(pictures.size());
+    double sum = 0, squares = 0, count = static_cast<double>(sample.size());
     for (const auto& one : sizes) {
       sum += one[f];
       squares += double{one[f]} * one[f];
@@ -93,6 +151,14 @@ StorageReply measure_storage(const std::vector<const Sample*>& pictures, int siz
     double mean = sum / count;
     reply.mean_bytes.push_back(static_cast<float>(mean));
     reply.deviation.push_back(static_cast<float>(std::sqrt(std::max(0.0, squares / count - mean * mean))));
+  }
+  const std::vector<const Sample*> many = spread(pictures, kManyPictures);
+  if (many.size() == sample.size()) return reply;
+  const auto corrections = measure_corrections(sample, many, formats, reply.mean_bytes, threads, interrupt);
+  for (std::size_t f = 0; f < formats.size(); ++f) {
+    const auto factor = static_cast<float>(correction_at(corrections, reply.mean_bytes[f]));
+    reply.mean_bytes[f] *= factor;
+    reply.deviation[f] *= factor;
   }
   return reply;
 }

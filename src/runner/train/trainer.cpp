@@ -1,5 +1,6 @@
 #include "runner/train/trainer.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -52,9 +53,9 @@ class Trainer {
   Message handle(const MeasureStorage& request) {
     check_set_up();
     check(request.compression_level >= 1 && request.compression_level <= 19, "the compression level is out of range");
-    auto pictures = spread(data_->training(), request.sample);
-    check(!pictures.empty(), "there are no pictures to measure");
-    auto steps = static_cast<std::uint32_t>(pictures.size());
+    const std::vector<Sample>& pictures = data_->training();
+    check(!pictures.empty() && request.sample > 0, "there are no pictures to measure");
+    const auto steps = static_cast<std::uint32_t>(std::min<std::size_t>(request.sample, pictures.size()));
     return measure_storage(
         pictures, static_cast<int>(setup_->size), request, setup_->threads,
         [&](std::uint32_t done) {
