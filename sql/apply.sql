@@ -212,7 +212,7 @@ BEGIN
                               a.image_column) INTO missing;
     COMMIT;
     RAISE NOTICE 'encoded % pictures%', filled,
-        CASE WHEN missing > 0 THEN pg_catalog.format('; %s files cannot be, there "%s" is NULL', missing, target) END;
+        CASE WHEN missing > 0 THEN pg_catalog.format('; %s files cannot be, there "%s" is NULL', missing, target) ELSE '' END;
     RAISE NOTICE 'SELECT ic_infer(%, %) FROM % classifies them', pg_catalog.quote_literal(a.model), pg_catalog.quote_ident(target), a.relation;
 END
 $$;

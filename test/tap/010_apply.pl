@@ -106,6 +106,7 @@ like(notices_of("INSERT INTO pictures (jpeg, label) VALUES ('no picture', 'new')
   'a file that is no picture is taken, with a warning');
 is(ask("SELECT count(*) FROM pictures WHERE jpeg = 'no picture' AND jpeg_ic IS NULL"), '2', 'and kept as it is');
 ask('DELETE FROM pictures WHERE jpeg_ic IS NULL');
+like(notices_of("CALL ic_apply($id)"), qr/NOTICE:  encoded 0 pictures\n/, 'once those are gone it tells of none');
 is(ask("SELECT count(*) FROM pictures WHERE ic_infer('m', jpeg_ic) <> ic_infer('m', jpeg)"), '0',
   'values are classified as their pictures');
 ask('ALTER TABLE pictures RENAME COLUMN jpeg_ic TO small');
