@@ -70,17 +70,15 @@ AddImages read_pictures(const fs::path& folder, std::uint32_t& classes) {
 }
 
 constexpr std::uint64_t kMemory = std::uint64_t{4} << 30;
-constexpr std::size_t kStorageSample = 200;
 constexpr int kCompressionLevel = 3;
 
 double mean_bytes(const DataSet& data, const Format& format) {
-  const std::vector<const Sample*> samples = spread(data.training(), kStorageSample);
   double sum = 0;
-  for (const Sample* sample : samples) {
+  for (const Sample& sample : data.training()) {
     const Interrupt interrupt;
-    sum += static_cast<double>(write_value(encode(sample->picture(), format, interrupt), kCompressionLevel, interrupt).size());
+    sum += static_cast<double>(write_value(encode(sample.picture(), format, interrupt), kCompressionLevel, interrupt).size());
   }
-  return sum / static_cast<double>(samples.size());
+  return sum / static_cast<double>(data.training().size());
 }
 
 void train_all(const TrainSetup& setup, const DataSet& data, std::uint32_t epochs) {
