@@ -45,8 +45,8 @@ class Helper(LineProcess):
     warnings."""
 
     def __init__(self, *command):
-        super().__init__(*command, env=dict(dict(OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1", GLOG_minloglevel="2"),
-                                            **os.environ))
+        super().__init__(*command, env=dict(os.environ, OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1",
+                                            GLOG_minloglevel="2"))
 
     def ask(self, *words):
         return self.ask_line(" ".join(map(str, words))).split()

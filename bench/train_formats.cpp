@@ -70,13 +70,12 @@ AddImages read_pictures(const fs::path& folder, std::uint32_t& classes) {
 }
 
 constexpr std::uint64_t kMemory = std::uint64_t{4} << 30;
-constexpr int kCompressionLevel = 3;
 
 double mean_bytes(const DataSet& data, const Format& format) {
   double sum = 0;
   for (const Sample& sample : data.training()) {
     const Interrupt interrupt;
-    sum += static_cast<double>(write_value(encode(sample.picture(), format, interrupt), kCompressionLevel, interrupt).size());
+    sum += static_cast<double>(write_value(encode(sample.picture(), format, interrupt), kDefaultCompressionLevel, interrupt).size());
   }
   return sum / static_cast<double>(data.training().size());
 }

@@ -71,7 +71,8 @@ COMMENT ON PROCEDURE imagecalc.run_between(text[]) IS 'runs statements between w
 -- Encodes what is not yet, some pages at a time, so that each transaction takes about a second. Rows that others change
 -- meanwhile move to other pages; so it begins again until there is nothing left. Other sessions see how far it is by
 -- pg_stat_activity.application_name.
-CREATE PROCEDURE imagecalc.fill(part regclass, image_column name, target name, format text, level integer, INOUT filled bigint) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE imagecalc.fill(part regclass, image_column name, target name, format text, level integer, INOUT filled bigint)
+LANGUAGE plpgsql AS $$
 DECLARE
     before bigint;
     page bigint;

@@ -50,7 +50,7 @@ pid_t spawn_runner(const std::vector<std::string>& arguments, const ChildDescrip
   if (child == 0) {
     setsid();  // signals to the parent's group, such as a cancel, are not for the runner
     reset_signals();
-    complete_runner_environment();
+    set_runner_environment();
     place_descriptors(descriptors);
     execv(path.c_str(), argv.data());
     _exit(127);

@@ -24,24 +24,28 @@ namespace {
 constexpr std::string_view kEngineNames[] = {"auto", "libtorch", "openvino"};
 constexpr std::string_view kAugmentationNames[] = {"crop", "flip", "none"};
 
+// The value of that name, by its place among them.
+template <typename Enum, std::size_t kCount>
+std::optional<Enum> find_by_name(const std::string_view (&names)[kCount], std::string_view name) {
+  const auto* found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) return std::nullopt;
+  return static_cast<Enum>(found - std::begin(names));
+}
+
 }  // namespace
 
 std::string_view to_string(EngineChoice choice) { return kEngineNames[static_cast<std::size_t>(choice)]; }
 
 EngineChoice parse_engine(std::string_view name) {
-  const auto* found = std::find(std::begin(kEngineNames), std::end(kEngineNames), name);
-  if (found == std::end(kEngineNames))
-    throw Error(Fault::invalid_argument, "unknown engine \"" + std::string(name) + "\"", "Use auto, libtorch or openvino.");
-  return static_cast<EngineChoice>(found - std::begin(kEngineNames));
+  if (const auto choice = find_by_name<EngineChoice>(kEngineNames, name)) return *choice;
+  throw Error(Fault::invalid_argument, "unknown engine \"" + std::string(name) + "\"", "Use auto, libtorch or openvino.");
 }
 
 std::string_view to_string(Augmentation augmentation) { return kAugmentationNames[static_cast<std::size_t>(augmentation)]; }
 
 Augmentation parse_augmentation(std::string_view name) {
-  const auto* found = std::find(std::begin(kAugmentationNames), std::end(kAugmentationNames), name);
-  if (found == std::end(kAugmentationNames))
-    throw Error(Fault::invalid_argument, "augmentation \"" + std::string(name) + "\" is unknown", "Choose crop, flip or none.");
-  return static_cast<Augmentation>(found - std::begin(kAugmentationNames));
+  if (const auto augmentation = find_by_name<Augmentation>(kAugmentationNames, name)) return *augmentation;
+  throw Error(Fault::invalid_argument, "augmentation \"" + std::string(name) + "\" is unknown", "Choose crop, flip or none.");
 }
 
 void Writer::put_count(std::size_t count) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <array>
+#include <cstring>
 
 namespace imagecalc {
 
@@ -19,15 +20,15 @@ inline constexpr std::array<EnvironmentVariable, 2> kRunnerEnvironment{{
     {"OPENBLAS_NUM_THREADS", "1"},
 }};
 
-// Sets what is not set; what the server was started with is taken for what its administrator wants. Whether there was any.
-inline bool complete_runner_environment() {
-  bool missing = false;
+// Whether anything had another value, or none.
+inline bool set_runner_environment() {
+  bool changed = false;
   for (const auto& [name, value] : kRunnerEnvironment) {
-    if (::getenv(name)) continue;
+    const char* was = ::getenv(name);
+    changed |= !was || std::strcmp(was, value) != 0;
     ::setenv(name, value, 1);
-    missing = true;
   }
-  return missing;
+  return changed;
 }
 
 }  // namespace imagecalc

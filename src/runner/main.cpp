@@ -4,7 +4,7 @@
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //   imagecalc-runner --train        messages on standard input and output
 //
-// Whoever starts it should call complete_runner_environment: otherwise it starts twice.
+// Whoever starts it should call set_runner_environment: otherwise it starts twice.
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/eventfd.h>
@@ -114,8 +114,8 @@ void become_helper() {
 }
 
 // A caller that has not seen to the environment costs a second start.
-void complete_environment(char** argv) {
-  if (!complete_runner_environment()) return;
+void set_environment(char** argv) {
+  if (!set_runner_environment()) return;
   ::execv("/proc/self/exe", argv);
   log_line("could not start again with another environment: models may be slow");
 }
@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  complete_environment(argv);
+  set_environment(argv);
   become_helper();
   int status = 0;
   try {

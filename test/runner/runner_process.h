@@ -135,7 +135,7 @@ class ServingRunner {
                                        std::to_string(inherited), "--threads", std::to_string(threads)};
     arguments.insert(arguments.end(), options.begin(), options.end());
     child_.emplace(arguments, [&] {
-      complete_runner_environment();
+      set_runner_environment();
       ::fcntl(inherited, F_SETFD, 0);
       expect(::chdir(directory_.c_str()) == 0, "chdir");
     });
@@ -180,7 +180,7 @@ class TrainingRunner {
     auto [child_in, to_child] = make_pipe();
     auto [from_child, child_out] = make_pipe();
     child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--train"}, [&] {
-      complete_runner_environment();
+      set_runner_environment();
       ::dup2(child_in.get(), STDIN_FILENO);
       ::dup2(child_out.get(), STDOUT_FILENO);
     });

@@ -12,8 +12,7 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_server start_server_of load_pictures script_model cnn_labels start_query finish_query wait_until
-  descendants runners parent_of maps_torch is_alive seconds_of small_design
-  small_design_call);
+  descendants runners parent_of maps_torch is_alive seconds_of small_design small_design_call);
 
 my $pictures = $ENV{IMAGECALC_PICTURES} or die "IMAGECALC_PICTURES is not set\n";
 my $models = $ENV{IMAGECALC_MODELS} or die "IMAGECALC_MODELS is not set\n";
@@ -60,7 +59,7 @@ END
   return;
 }
 
-# Calls ic_design with settings that make it small, and more; returns the design's id.
+# A call of ic_design with settings that make it small, and more.
 sub small_design_call
 {
   my ($more) = @_;
@@ -68,6 +67,7 @@ sub small_design_call
   return "SELECT ic_design('pictures', '$model', storage => 60, size => 32, sampled_buckets => 2, trials_per_bucket => 2, $more);";
 }
 
+# Makes that call; returns the design's id.
 sub small_design
 {
   my ($node, $database, $more) = @_;

@@ -229,7 +229,7 @@ class OpenVinoPlan : public Plan {
   const std::size_t weight_bytes_;
   const std::size_t image_floats_;
   std::atomic<std::size_t> memory_ = 0;  // of what has been compiled
-  std::mutex mutex_;  // of what follows
+  std::mutex mutex_;                     // of what follows
   std::map<std::size_t, std::unique_ptr<Compiled>> compiled_;  // by piece
   const std::size_t outputs_;
 };

@@ -72,17 +72,16 @@ std::vector<float> measure_picture(const Picture& picture, const std::vector<For
 }
 
 constexpr std::size_t kManyPictures = 400;
-constexpr std::size_t kReferences = 8;      // formats that are measured on that many
-constexpr int kReferenceLevel = 3;          // fast, and their ratio is about that of any other level
+constexpr std::size_t kReferences = 8;  // formats that are measured on that many
 
-// The mean bytes of a value of each format over the pictures.
+// The mean bytes of a value of each format over the pictures, at a fast level: their ratio is about that at any other.
 std::vector<double> mean_bytes(const std::vector<const Sample*>& pictures, const std::vector<Format>& formats,
                                std::uint32_t threads, const Interrupt& interrupt) {
   std::vector<std::vector<double>> sizes(pictures.size());
   parallel_for(pictures.size(), threads, [&](std::size_t i) {
     const Picture picture = pictures[i]->picture();
     for (const Format& format : formats) {
-      const auto value = write_value(encode(picture, format, interrupt), kReferenceLevel, interrupt);
+      const auto value = write_value(encode(picture, format, interrupt), kDefaultCompressionLevel, interrupt);
       sizes[i].push_back(static_cast<double>(value.size()) / static_cast<double>(pictures.size()));
     }
   });

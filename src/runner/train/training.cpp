@@ -61,12 +61,11 @@ class Loader {
   Batch augmented(std::span<const std::size_t> chosen, std::uint64_t epoch) const {
     return prepare(training_, chosen, [&](std::size_t index, float* out) {
       Random random{seed_, epoch, index};
-      if (augmentation_ == Augmentation::crop) {
-        const Picture picture = training_[index].picture();
-        make_tensor(picture, random_view(picture, random), input_, normalisation_, out, interrupt_);
-      } else {
-        make_uncropped(index, augmentation_ == Augmentation::flip && random.below(2) == 1, out);
-      }
+      if (stored_) return place_stored(index, flips(random), out);
+      const Picture picture = training_[index].picture();
+      const View view = augmentation_ == Augmentation::crop ? random_view(picture, random)
+                                                            : View{whole_view(picture).box, flips(random)};
+      make_tensor(picture, view, input_, normalisation_, out, interrupt_);
     });
   }
   Batch plain(const std::vector<Sample>& samples, std::span<const std::size_t> chosen) const {
@@ -89,17 +88,12 @@ class Loader {
     if (error.fault() != Fault::limit_exceeded) throw;
   }
 
-  void make_uncropped(std::size_t index, bool flip, float* out) const {
-    if (stored_) {
-      Coefficients coefficients = stored_->read(index, interrupt_);
-      if (flip) coefficients = mirrored(std::move(coefficients));
-      place_normalised(coefficients, normalisation_, out);
-    } else {
-      const Picture picture = training_[index].picture();
-      View view = whole_view(picture);
-      view.mirrored = flip;
-      make_tensor(picture, view, input_, normalisation_, out, interrupt_);
-    }
+  bool flips(Random& random) const { return augmentation_ == Augmentation::flip && random.below(2) == 1; }
+
+  void place_stored(std::size_t index, bool flip, float* out) const {
+    Coefficients coefficients = stored_->read(index, interrupt_);
+    if (flip) coefficients = mirrored(std::move(coefficients));
+    place_normalised(coefficients, normalisation_, out);
   }
 
   template <typename MakeTensor>
