@@ -32,6 +32,11 @@ def table(query):
 
 # ---- formats
 
+# A candidate's format without the size of the picture.
+def short(row):
+    return row["format"].split("@")[0]
+
+
 def tensor_edges(form):
     subsampling, block, kept = re.match(r"(.*)/b(\d+)/k(\d+)/", form).groups()
     height = math.ceil(SIZE / (2 if subsampling in ("2x2r", "4x4") else 1) / int(block)) * int(kept)
@@ -45,11 +50,12 @@ def is_studied(form):
 
 # ---- the design
 
-def start_design(options, latency, epochs):
+# more: further arguments of ic_design.
+def start_design(options, latency, epochs, more=""):
     return psql("SET client_min_messages = warning;"
                 f"SELECT ic_design('images', '{options.model}', split_column => 'split', label_column => 'label', size => {SIZE},"
                 f" latency => {latency} * interval '1 microsecond', epochs => {epochs},"
-                f" transfer_epochs => {max(1, epochs // 4)}, learning_rate => {LEARNING_RATE})").strip()
+                f" transfer_epochs => {max(1, epochs // 2)}, learning_rate => {LEARNING_RATE}{more})").strip()
 
 
 # A budget that excludes larger tensors than those that are studied: the costs are known as soon as the first trial begins.
@@ -65,15 +71,13 @@ def find_budget(options):
         time.sleep(0.2)
     costs = table(f"SELECT format, latency_us FROM ic_candidates({design})")
     psql(f"SELECT ic_drop_design({design})")
-    return max(float(row["latency_us"]) for row in costs if is_studied(row["format"].split("@")[0]))
+    return max(float(row["latency_us"]) for row in costs if is_studied(short(row)))
 
 
-def run_design(options):
-    say("finding the latency of the largest tensors")
-    budget = find_budget(options)
-    say(f"designing within {budget:.0f} us")
+# Waits for a design, and returns what it found.
+def run_design(options, budget, more=""):
     begin = time.monotonic()
-    design = start_design(options, budget, options.epochs)
+    design = start_design(options, budget, options.epochs, more)
     told = None
     while True:
         state, phase, error = psql(f"SELECT state, phase, error FROM ic_progress WHERE design = {design}").strip().split("|", 2)
@@ -87,18 +91,46 @@ def run_design(options):
     if state != "done":
         sys.exit(f"the design is {state}: {error}")
     return {"seconds": time.monotonic() - begin, "budget": budget,
+            "choice": psql(f"SELECT format FROM ic_designs WHERE design = {design}").strip(),
             "trials": table(f"SELECT * FROM ic_trials({design})"),
             "candidates": table(f"SELECT * FROM ic_candidates({design}) WHERE accuracy IS NOT NULL")}
 
 
+# What make() returns, kept in a file of the state.
+def remembered(file, make):
+    if not file.exists():
+        file.write_text(json.dumps(make()))
+    return json.loads(file.read_text())
+
+
+def wide_design(options):
+    say("finding the latency of the largest tensors")
+    budget = find_budget(options)
+    say(f"designing within {budget:.0f} us")
+    return run_design(options, budget)
+
+
+# A design among the smallest formats that trains a third of them at most.
+def narrow_design(options, found):
+    sizes = sorted(float(row["bytes"]) for row in found["candidates"])
+    limit = sizes[options.space - 1]
+    say(f"designing within {limit} bytes")
+    return run_design(options, found["budget"], f", bytes => {limit}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2")
+
+
 # ---- the truth
 
+# Spread over the bytes, and whatever the design trained the same ones, but for those that it trained: then the next larger one.
 def pick_formats(found, count):
-    unseen = [row for row in found["candidates"] if row["measured"] == "f" and is_studied(row["format"].split("@")[0])]
-    unseen.sort(key=lambda row: (float(row["bytes"]), row["format"]))
+    studied = [row for row in found["candidates"] if is_studied(short(row))]
+    studied.sort(key=lambda row: (float(row["bytes"]), row["format"]))
     draw = random.Random(1)
-    step = len(unseen) / count
-    return [unseen[int((i + draw.random()) * step)] for i in range(count)]
+    step = len(studied) / count
+    picked = []
+    for i in range(count):
+        place = int((i + draw.random()) * step)
+        picked.append(next(row for row in studied[place:] + studied[:place] if row["measured"] == "f" and row not in picked))
+    return picked
 
 
 def train(trainer, form, seed):
@@ -106,11 +138,12 @@ def train(trainer, form, seed):
     return {"format": form, "seed": seed, "bytes": float(answer[2]), "accuracy": float(answer[3])}
 
 
-def train_all(options, formats):
+# Each format with so many seeds; what has been trained before is not trained again.
+def train_all(options, formats, seeds):
     kept = options.state / "trained.jsonl"
     known = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {(row["format"], row["seed"]) for row in known}
-    jobs = [(row["format"].split("@")[0], FIRST_SEED + seed) for seed in range(options.seeds) for row in formats]
+    jobs = [(form, FIRST_SEED + seed) for seed in range(seeds) for form in formats]
     trainer = None
     for number, job in enumerate(jobs, 1):
         if job in done:
@@ -120,7 +153,11 @@ def train_all(options, formats):
         with kept.open("a") as file:
             file.write(json.dumps(known[-1]) + "\n")
         say(f"training {number} of {len(jobs)}, {job[0]}: {known[-1]['accuracy']:.1%}")
-    return known
+    truth = {}
+    for row in known:
+        if (row["format"], row["seed"]) in jobs:
+            truth.setdefault(row["format"], []).append(row)
+    return truth
 
 
 # ---- what a query takes
@@ -167,31 +204,32 @@ def ranks(values):
     return places
 
 
-def report(options, found, formats, trained, timed):
-    truth = {row["format"]: [] for row in trained}
-    sizes = {row["format"]: row["bytes"] for row in trained}
-    for row in trained:
-        truth[row["format"]].append(row["accuracy"])
+def accuracies(rows):
+    return [row["accuracy"] for row in rows]
+
+
+# truth: the trainings of each format. timed: microseconds an image.
+def report_predictions(options, found, formats, truth, timed):
     lines = [f"### {options.data}", "",
              f"{datetime.date.today()}; {len(formats)} formats that the design did not train, {options.seeds} seeds each, {options.epochs} epochs.",
              "", "| format | predicted | interval | trained | bytes predicted | bytes | us predicted | us |",
              "|---|---:|---|---:|---:|---:|---:|---:|"]
     predicted, means, within = [], [], 0
     for row in formats:
-        form = row["format"].split("@")[0]
-        mean = statistics.mean(truth[form])
+        form = short(row)
+        mean = statistics.mean(accuracies(truth[form]))
         low, high = float(row["accuracy_low"]), float(row["accuracy_high"])
         predicted.append(float(row["accuracy"]))
         means.append(mean)
         within += low <= mean <= high
-        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} | {sizes[form]:.0f} |"
-                     f" {float(row['latency_us']):.0f} | {timed[row['format']]:.0f} |")
+        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} |"
+                     f" {truth[form][0]['bytes']:.0f} | {float(row['latency_us']):.0f} | {timed[row['format']]:.0f} |")
     trials = [row for row in found["trials"] if row["kind"] in ("scratch", "transfer")]
     trivial = statistics.mean(float(row["accuracy"]) for row in trials)
     error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
     trivial_error = statistics.mean(abs(trivial - m) for m in means)
-    seeds = math.sqrt(statistics.mean(statistics.variance(truth[form]) for form in truth)) if options.seeds > 1 else float("nan")
-    bytes_error = statistics.mean(abs(float(row["bytes"]) / sizes[row["format"].split("@")[0]] - 1) for row in formats)
+    seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
+    bytes_error = statistics.mean(abs(float(row["bytes"]) / truth[short(row)][0]["bytes"] - 1) for row in formats)
     latency_error = statistics.mean(abs(float(row["latency_us"]) / timed[row["format"]] - 1) for row in formats)
     equivalents = sum(int(row["epochs"]) for row in found["trials"]) / options.epochs
     lines += ["", "| | goal | |", "|---|---|---|",
@@ -207,11 +245,27 @@ def report(options, found, formats, trained, timed):
     return "\n".join(lines)
 
 
+# The choice of a design among few formats against the best of them, all trained.
+def report_choice(options, found, truth):
+    means = {form: statistics.mean(accuracies(rows)) for form, rows in truth.items()}
+    best, choice = max(means, key=means.get), found["choice"].split("@")[0]
+    seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
+    place = sorted(means.values(), reverse=True).index(means[choice]) + 1
+    trained = sum(row["kind"] in ("scratch", "transfer") for row in found["trials"])
+    return "\n".join([
+        f"A choice among {len(means)} formats of which the design trained {trained}, all trained with {options.space_seeds} seeds each:", "",
+        "| | goal | |", "|---|---|---|",
+        f"| the choice, `{choice}`, place {place} | | {means[choice]:.1%} |",
+        f"| the best, `{best}` | | {means[best]:.1%} |",
+        f"| points lost | 1.5, or a standard error | {100 * (means[best] - means[choice]):.2f} |",
+        f"| standard error of such a mean, points | | {100 * seeds / math.sqrt(options.space_seeds):.2f} |", ""])
+
+
 def parse_options():
     parser = argparse.ArgumentParser()
     for name in ("--trainer", "--model", "--pictures", "--data"):
         parser.add_argument(name, required=True)
-    for name in ("--formats", "--seeds", "--epochs"):
+    for name in ("--formats", "--seeds", "--space", "--space-seeds", "--epochs"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--state", type=pathlib.Path, required=True)
     parser.add_argument("--out")
@@ -221,13 +275,12 @@ def parse_options():
 def main():
     options = parse_options()
     psql("CREATE EXTENSION imagecalc")
-    kept = options.state / "design.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(run_design(options)))
-    found = json.loads(kept.read_text())
+    found = remembered(options.state / "design.json", lambda: wide_design(options))
     formats = pick_formats(found, options.formats)
     timed = time_all(options, formats)
-    text = report(options, found, formats, train_all(options, formats), timed)
+    narrow = remembered(options.state / "narrow.json", lambda: narrow_design(options, found))
+    text = report_predictions(options, found, formats, train_all(options, [short(row) for row in formats], options.seeds), timed)
+    text += "\n" + report_choice(options, narrow, train_all(options, [short(row) for row in narrow["candidates"]], options.space_seeds))
     print(text)
     if options.out:
         pathlib.Path(options.out).write_text(text)

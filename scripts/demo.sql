@@ -12,7 +12,7 @@ FROM images GROUP BY label ORDER BY label;
 
 \echo '== Design a format for the model: at most 2 ms an image'
 SELECT ic_design('images', 'model.pt', split_column => 'split', latency => '2ms', size => 128, epochs => :epochs,
-                 transfer_epochs => 3, sampled_buckets => 4, trials_per_bucket => 2, rgb_reference => true) AS design \gset
+                 transfer_epochs => 6, sampled_buckets => 4, trials_per_bucket => 2, rgb_reference => true) AS design \gset
 \echo 'CALL ic_wait(' :design ');'
 CALL ic_wait(:design);
 

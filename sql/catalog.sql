@@ -112,7 +112,9 @@ CREATE TABLE imagecalc.trial (
     kind        text NOT NULL CHECK (kind IN ('reference', 'scratch', 'transfer', 'final')),
     format      integer,                      -- packed; NULL: RGB
     parent      integer,                      -- the trial whose weights were handed down
-    epochs      integer NOT NULL,
+    epochs      integer NOT NULL,             -- that were trained
+    stopped     boolean NOT NULL,             -- after half of those that it would have had: it could not be chosen
+    halfway_accuracy real,                    -- after half of them, where that was measured
     accuracy    real NOT NULL,
     top5_accuracy real NOT NULL,
     loss        real NOT NULL,

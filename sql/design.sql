@@ -243,7 +243,7 @@ CREATE VIEW ic_progress WITH (security_barrier = true) AS
     FROM imagecalc.design AS d
     CROSS JOIN LATERAL (SELECT imagecalc.state_of(d.id, d.state) AS state) AS n
     LEFT JOIN LATERAL (SELECT t.format, t.accuracy FROM imagecalc.trial AS t
-                       WHERE t.design = d.id AND t.format IS NOT NULL
+                       WHERE t.design = d.id AND t.format IS NOT NULL AND NOT t.stopped
                        ORDER BY t.accuracy DESC, t.number LIMIT 1) AS b ON true
     WHERE imagecalc.may_see(d.owner);
 COMMENT ON VIEW ic_progress IS 'where each design stands: phase, step of steps, best trial so far, estimated time to go, error';
@@ -254,16 +254,16 @@ CREATE VIEW imagecalc.visible_trial WITH (security_barrier = true) AS
 GRANT SELECT ON imagecalc.visible_trial TO PUBLIC;
 
 CREATE FUNCTION ic_trials(design bigint,
-        OUT trial integer, OUT kind text, OUT format text, OUT parent integer, OUT epochs integer, OUT accuracy real,
+        OUT trial integer, OUT kind text, OUT format text, OUT parent integer, OUT epochs integer, OUT stopped boolean, OUT accuracy real,
         OUT top5_accuracy real, OUT loss real, OUT seconds real, OUT finished_at timestamptz) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.accuracy, t.top5_accuracy,
+        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.stopped, t.accuracy, t.top5_accuracy,
                t.loss, t.seconds, t.finished_at
         FROM imagecalc.visible_trial AS t WHERE t.design = ic_trials.design ORDER BY t.number;
     END;
 COMMENT ON FUNCTION ic_trials(bigint) IS
     'every training that a design ran. kind: reference (on RGB), scratch (from the file''s weights), transfer (from the parent''s '
-    'weights), final (the chosen format, all epochs). accuracy: 0..1 on the validation pictures; top5_accuracy: '
+    'weights), final (the chosen format, all epochs). stopped: after half of the epochs, as it could not be chosen. accuracy: 0..1 on the validation pictures; top5_accuracy: '
     'whose label is among the five most probable; loss: cross entropy there';
 
 -- The designs that the current transaction made.

@@ -17,7 +17,7 @@ using Eigen::VectorXd;
 
 // ---- what distinguishes formats
 
-constexpr int kFeatures = 5;
+constexpr int kFeatures = 6;
 using Features = Eigen::Matrix<double, kFeatures, 1>;
 
 // Each over a range of about 2, so that one length scale suits all to begin with.
@@ -26,6 +26,7 @@ Features features_of(const Format& format, double bytes) {
   Features features;
   features << std::log2(std::max(bytes, 1.0)) / 2,
       std::log2(std::max<double>(1, static_cast<double>(shape.tensor_area()))) / 4,
+      std::log2(format.block) / 2,
       std::log2(format.kept) / 2,
       std::log2(format.quantizer),
       halves_rows(format.subsampling) + halves_columns(format.subsampling);
@@ -34,7 +35,7 @@ Features features_of(const Format& format, double bytes) {
 
 // ---- hyperparameters, in logarithms, as parts of the deviation of the samples' accuracies
 
-enum Hyperparameter { kReach, kSmooth = kReach + kFeatures, kSlope, kNoise, kHandedDown, kHyperparameters };
+enum Hyperparameter { kReach, kSmooth = kReach + kFeatures, kSlope, kNoise, kHandedDown, kHandedDownNoise, kHyperparameters };
 using Hyperparameters = Eigen::Matrix<double, kHyperparameters, 1>;
 
 // What is believed of them before there is a sample: few samples say little of so many. Normal in the logarithm.
@@ -51,8 +52,9 @@ Belief prior_belief() {
   };
   set(kSmooth, 0.7, 0.5);
   set(kSlope, 0.3, 0.7);
-  set(kNoise, 0.6, 0.4);
+  set(kNoise, 0.45, 0.4);
   set(kHandedDown, 0.5, 0.5);
+  set(kHandedDownNoise, 0.25, 0.5);
   return belief;
 }
 
@@ -112,6 +114,7 @@ class AccuracyModel::Process {
   MatrixXd covariances(const Hyperparameters& parameters) const {
     const Eigen::Index count = values_.size();
     const double noise = std::exp(2 * parameters[kNoise]), handed_down = std::exp(2 * parameters[kHandedDown]);
+    const double handed_down_noise = std::exp(2 * parameters[kHandedDownNoise]);
     MatrixXd all(count, count);
     for (Eigen::Index i = 0; i < count; ++i) {
       for (Eigen::Index j = 0; j <= i; ++j) {
@@ -119,7 +122,7 @@ class AccuracyModel::Process {
         if (handed_down_[i] && handed_down_[j]) all(i, j) += handed_down;
         all(j, i) = all(i, j);
       }
-      all(i, i) += noise;
+      all(i, i) += handed_down_[i] ? noise + handed_down_noise : noise;
     }
     return all;
   }

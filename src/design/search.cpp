@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numbers>
 #include <numeric>
@@ -18,6 +19,12 @@ constexpr int kMaxRefinements = 3;
 // latency is to be saved, by less than two per cent of it.
 constexpr double kLeastAccuracyGain = 0.001;
 constexpr double kLeastLatencyGain = 0.02;
+// A trial stops halfway where it would have to gain more in the rest of its epochs than others of its block size did: by two
+// deviations more than their mean, of so many others at least.
+constexpr int kFewestGains = 6;
+constexpr double kSureDeviations = 2;
+constexpr int kMostStops = 3;  // in a row: if those that promised most cannot be chosen, the others cannot either
+
 constexpr double kLeastChance = 0.2;  // that a fast format is accurate enough: else the fastest ones, which are not, would be tried
 
 // Of nine of ten values of a normal distribution: so many deviations about the mean.
@@ -38,6 +45,28 @@ void check_settings(const SearchSettings& settings) {
                 "Set sampled_buckets to a value between 2 and buckets.");
   check_setting(settings.trials_per_bucket >= 1, "at least one format must be trained in a sampled bucket",
                 "Set trials_per_bucket to 1 or more.");
+}
+
+// 0 of none.
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / std::max(1.0, static_cast<double>(values.size()));
+}
+
+// What nearly no trial gains from halfway to its end, as far as these tell; nothing where they are too few.
+std::optional<double> largest_gain(const std::vector<double>& gains) {
+  if (gains.size() < kFewestGains) return std::nullopt;
+  double squares = 0;
+  for (double gain : gains) squares += (gain - mean(gains)) * (gain - mean(gains));
+  return mean(gains) + kSureDeviations * std::sqrt(squares / static_cast<double>(gains.size() - 1));
+}
+
+// Of two formats of one block size, as far as weights are concerned: by how many doublings the kept coefficients differ; of more
+// weight, along how many axes only one is halved, which moves every frequency; of little, by how many doublings the quantizer.
+double unlikeness(const Format& a, const Format& b) {
+  const auto doublings = [](double from, double to) { return std::abs(std::log2(to / from)); };
+  const int axes = (halves_rows(a.subsampling) != halves_rows(b.subsampling)) +
+                   (halves_columns(a.subsampling) != halves_columns(b.subsampling));
+  return doublings(a.kept, b.kept) + 1.5 * axes + 0.1 * doublings(a.quantizer, b.quantizer);
 }
 
 // The standard normal distribution.
@@ -61,11 +90,14 @@ double probability_above(const AccuracyModel::Estimate& estimate, double least) 
 
 // What the trials so far have told.
 struct Search::Record {
-  std::vector<std::optional<double>> measured;  // by candidate, its latest trial that belongs to the curve
+  std::vector<std::optional<double>> measured;  // by candidate, its latest trial that belongs to the curve and ran to its end
+  std::vector<bool> tried;                      // by candidate: measured, or stopped halfway
   std::vector<std::optional<double>> final;     // by candidate: more epochs, so no part of the curve
-  std::vector<std::optional<int>> last_trial;   // by bucket, of those that belong to the curve
-  std::vector<AccuracySample> samples;          // all of them, final ones too
+  std::vector<std::pair<Format, int>> weights;  // of what was trained to the end, and by which trial
+  std::vector<AccuracySample> samples;          // all of them that ran to their end, final ones too
   std::optional<double> reference;
+  std::map<int, std::vector<double>> gains;  // by block size, of trials from halfway to their ends
+  int stops = 0;       // how many trials stopped since the last one that did not
   bool ended = false;  // there was a final training
 };
 
@@ -80,7 +112,10 @@ Search::Search(std::vector<Candidate> candidates, const SearchSettings& settings
   }
   std::stable_sort(ordered_.begin(), ordered_.end(),
                    [this](std::size_t a, std::size_t b) { return candidates_[a].bytes < candidates_[b].bytes; });
-  for (std::size_t i = 0; i < ordered_.size(); ++i) position_[ordered_[i]] = i;
+  for (std::size_t i = 0; i < ordered_.size(); ++i) {
+    position_[ordered_[i]] = i;
+    roots_[candidates_[ordered_[i]].format.block] = ordered_[i];
+  }
 }
 
 bool Search::within_budgets(const Candidate& candidate) const {
@@ -118,17 +153,20 @@ Search::Record Search::read(const std::vector<Trial>& trials) const {
   std::stable_sort(sorted.begin(), sorted.end(), [](const Trial& a, const Trial& b) { return a.number < b.number; });
   Record record;
   record.measured.resize(candidates_.size());
+  record.tried.resize(candidates_.size());
   record.final.resize(candidates_.size());
-  record.last_trial.resize(bucket_count());
   for (const Trial& trial : sorted) {
     if (trial.kind == TrialKind::reference) record.reference = trial.accuracy;
     if (trial.kind == TrialKind::reference || !trial.candidate || *trial.candidate >= candidates_.size()) continue;
     const Candidate& candidate = candidates_[*trial.candidate];
-    record.samples.push_back({candidate.format, candidate.bytes, trial.accuracy, trial.kind == TrialKind::transfer});
-    (trial.kind == TrialKind::final ? record.final : record.measured)[*trial.candidate] = trial.accuracy;
     record.ended |= trial.kind == TrialKind::final;
-    if (trial.kind == TrialKind::final) continue;
-    if (auto in = bucket(*trial.candidate)) record.last_trial[*in] = trial.number;
+    record.tried[*trial.candidate] = record.tried[*trial.candidate] || trial.kind != TrialKind::final;
+    record.stops = trial.stopped ? record.stops + 1 : 0;
+    if (trial.stopped) continue;
+    record.samples.push_back({candidate.format, candidate.bytes, trial.accuracy, trial.kind == TrialKind::transfer});
+    if (trial.halfway) record.gains[candidate.format.block].push_back(trial.accuracy - *trial.halfway);
+    (trial.kind == TrialKind::final ? record.final : record.measured)[*trial.candidate] = trial.accuracy;
+    if (trial.kind != TrialKind::final) record.weights.emplace_back(candidate.format, trial.number);
   }
   return record;
 }
@@ -177,15 +215,19 @@ std::optional<int> Search::next_bucket(std::vector<int> sampled, const Record& r
   return next;
 }
 
-// The first of these formats that has not been trained. Weights are handed down within the bucket, and into it from the
-// nearest less compressing one; without a trial to take them from it starts from scratch.
-std::optional<TrialPlan> Search::train_in(int bucket, const std::vector<std::size_t>& formats, const Record& record) const {
-  auto untrained = [&](std::size_t candidate) { return !record.measured[candidate]; };
-  const auto candidate = std::find_if(formats.begin(), formats.end(), untrained);
-  if (candidate == formats.end()) return std::nullopt;
-  std::optional<int> parent;
-  for (int from = bucket; from < bucket_count() && !parent; ++from) parent = record.last_trial[from];
-  return TrialPlan{.kind = parent ? TrialKind::transfer : TrialKind::scratch, .candidate = *candidate, .parent = parent};
+// Weights are handed down within a block size, which decides what a place of the tensor means, from the format that is most like
+// this one, its latest trial where several are. Where a block size has none yet its least compressing format comes first, from the
+// file's weights: what was trained on many coefficients soon gets on with few, but not the other way about.
+TrialPlan Search::training_of(std::size_t candidate, const Record& record) const {
+  const Format& format = candidates_[candidate].format;
+  TrialPlan plan{.kind = TrialKind::scratch, .candidate = roots_.at(format.block), .parent = {}, .least_halfway = {}};
+  double nearest = std::numeric_limits<double>::infinity();
+  for (const auto& [other, trial] : record.weights) {
+    if (other.block != format.block || unlikeness(other, format) > nearest) continue;
+    nearest = unlikeness(other, format);
+    plan = {.kind = TrialKind::transfer, .candidate = candidate, .parent = trial, .least_halfway = {}};
+  }
+  return plan;
 }
 
 // What training this format is expected to improve the choice by: accuracy, or where the fastest format is wanted, a part of
@@ -211,7 +253,7 @@ std::optional<std::size_t> Search::most_promising(const Record& record) const {
   std::optional<std::size_t> found;
   double most = budgets_.max_accuracy_loss ? kLeastLatencyGain : kLeastAccuracyGain;
   for (std::size_t candidate : ordered_) {
-    if (record.measured[candidate] || !within_budgets(candidates_[candidate])) continue;
+    if (record.tried[candidate] || !within_budgets(candidates_[candidate])) continue;
     const double promised = promise(candidate, model, record, choice);
     if (promised <= most) continue;
     most = promised;
@@ -220,17 +262,31 @@ std::optional<std::size_t> Search::most_promising(const Record& record) const {
   return found;
 }
 
-// The next trial beside those of the sampled buckets.
+// What a trial must reach halfway to be chosen after all, as far as the others of its block size tell.
+std::optional<double> Search::least_halfway(std::size_t candidate, const Record& record) const {
+  const auto gains = record.gains.find(candidates_[candidate].format.block);
+  const auto gain = gains == record.gains.end() ? std::nullopt : largest_gain(gains->second);
+  if (!gain) return std::nullopt;
+  if (budgets_.max_accuracy_loss) return record.reference.value_or(0) - *budgets_.max_accuracy_loss - *gain;
+  const auto choice = best(record.measured, record);
+  return choice ? std::optional(*record.measured[*choice] - *gain) : std::nullopt;
+}
+
+// The next trial beside those of the sampled buckets. These are for all predictions; this one is for the choice alone, and may
+// stop where it cannot be that.
 std::optional<TrialPlan> Search::refine(const std::vector<int>& sampled, const Record& record) const {
   std::vector<bool> planned(candidates_.size());
   for (int bucket : sampled) {
     for (std::size_t format : spread(bucket)) planned[format] = true;
   }
   int refinements = 0;
-  for (std::size_t candidate : ordered_) refinements += record.measured[candidate].has_value() && !planned[candidate];
-  if (refinements >= kMaxRefinements * settings_.trials_per_bucket) return std::nullopt;
+  for (std::size_t candidate : ordered_) refinements += record.tried[candidate] && !planned[candidate];
+  if (refinements >= kMaxRefinements * settings_.trials_per_bucket || record.stops >= kMostStops) return std::nullopt;
   const auto candidate = most_promising(record);
-  return candidate ? train_in(*bucket(*candidate), {*candidate}, record) : std::nullopt;
+  if (!candidate) return std::nullopt;
+  TrialPlan plan = training_of(*candidate, record);
+  if (plan.kind == TrialKind::transfer) plan.least_halfway = least_halfway(*candidate, record);
+  return plan;
 }
 
 // The best under the budgets of those whose accuracy is given.
@@ -253,23 +309,24 @@ std::optional<std::size_t> Search::best(const std::vector<std::optional<double>>
 std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
   if (!feasible_) return std::nullopt;
   const Record record = read(trials);
-  if (wants_reference() && !record.reference) return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}};
+  if (wants_reference() && !record.reference) return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}, .least_halfway = {}};
   if (record.ended) return std::nullopt;
 
   std::vector<int> sampled;
   while (const auto bucket = next_bucket(sampled, record)) {
     const bool may_stop = sampled.size() >= 2 && !settings_.explore_all && best(record.measured, record);
     const auto formats = spread(*bucket);
-    const bool begun = std::any_of(formats.begin(), formats.end(), [&](std::size_t f) { return record.measured[f].has_value(); });
+    const auto untried = std::find_if(formats.begin(), formats.end(), [&](std::size_t f) { return !record.tried[f]; });
+    const bool begun = std::any_of(formats.begin(), formats.end(), [&](std::size_t f) { return record.tried[f]; });
     if (may_stop && !begun && !most_promising(record)) break;
-    if (auto plan = train_in(*bucket, formats, record)) return plan;
+    if (untried != formats.end()) return training_of(*untried, record);
     sampled.push_back(*bucket);
   }
   if (auto plan = refine(sampled, record)) return plan;
 
   const auto choice = best(record.measured, record);
   if (!choice) return std::nullopt;
-  return TrialPlan{.kind = TrialKind::final, .candidate = choice, .parent = {}};
+  return TrialPlan{.kind = TrialKind::final, .candidate = choice, .parent = {}, .least_halfway = {}};
 }
 
 int Search::planned_trials() const {
@@ -277,7 +334,8 @@ int Search::planned_trials() const {
   const int buckets = bucket_count(), sampled = std::min(settings_.sampled_buckets, buckets);
   const int largest_bucket = (int(ordered_.size()) + buckets - 1) / buckets;
   const int in_samples = sampled * std::min(settings_.trials_per_bucket, largest_bucket);
-  const int refinements = std::min(kMaxRefinements * settings_.trials_per_bucket, int(ordered_.size()) - in_samples);
+  const int others = std::max(kMaxRefinements * settings_.trials_per_bucket, int(roots_.size()));
+  const int refinements = std::min(others, int(ordered_.size()) - in_samples);
   return (wants_reference() ? 1 : 0) + in_samples + std::max(refinements, 0) + 1;
 }
 

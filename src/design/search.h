@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -53,6 +54,8 @@ struct Trial {
   TrialKind kind = TrialKind::scratch;
   std::optional<std::size_t> candidate;  // absent for the reference
   double accuracy = 0;                   // 0..1 on the validation set
+  std::optional<double> halfway;         // after half of its epochs, where that was measured
+  bool stopped = false;                  // there: that is its accuracy, too
 };
 
 // What to run next.
@@ -60,6 +63,7 @@ struct TrialPlan {
   TrialKind kind = TrialKind::scratch;
   std::optional<std::size_t> candidate;
   std::optional<int> parent;  // the trial whose weights are handed down
+  std::optional<double> least_halfway;  // with a lower accuracy after half of the epochs it cannot be chosen, and may stop there
 };
 
 // Accuracy of a candidate as the trials so far tell it. For a measured one all three are what was measured. Else it is what
@@ -113,10 +117,11 @@ class Search {
   Record read(const std::vector<Trial>& trials) const;
   std::optional<int> next_bucket(std::vector<int> sampled, const Record& record) const;
   std::vector<AccuracySample> samples_of(const std::vector<int>& buckets, const Record& record) const;
-  std::optional<TrialPlan> train_in(int bucket, const std::vector<std::size_t>& formats, const Record& record) const;
+  TrialPlan training_of(std::size_t candidate, const Record& record) const;
   std::optional<std::size_t> most_promising(const Record& record) const;
   double promise(std::size_t candidate, const AccuracyModel& model, const Record& record,
                  const std::optional<std::pair<std::size_t, double>>& choice) const;
+  std::optional<double> least_halfway(std::size_t candidate, const Record& record) const;
   std::optional<TrialPlan> refine(const std::vector<int>& sampled, const Record& record) const;
   std::optional<std::size_t> best(const std::vector<std::optional<double>>& accuracy, const Record& record) const;
 
@@ -125,6 +130,7 @@ class Search {
   Budgets budgets_;
   std::vector<std::size_t> ordered_;                  // the trainable ones, most compressing first
   std::vector<std::optional<std::size_t>> position_;  // of a candidate in ordered_
+  std::map<int, std::size_t> roots_;                  // by block size, the least compressing trainable one
   bool feasible_ = false;                             // at least one trainable candidate is within the budgets
 };
 

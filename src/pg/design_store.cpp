@@ -223,7 +223,7 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
   SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
-                                "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy FROM imagecalc.trial "
+                                "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy, stopped, halfway_accuracy FROM imagecalc.trial "
                                 "WHERE design = $1 ORDER BY number",
                                 {design})) {
     TrialRow trial;
@@ -242,6 +242,8 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
     trial.seconds = row.real(7);
     if (!row.null(14)) trial.bf16_accuracy = row.real(14);
     trial.top5_accuracy = row.real(15);
+    trial.trial.stopped = row.boolean(16);
+    if (!row.null(17)) trial.trial.halfway = row.real(17);
     for (std::size_t c = 0; c < 3; ++c) {
       trial.normalisation.mean[c] = static_cast<float>(row.real(8 + c));
       trial.normalisation.deviation[c] = static_cast<float>(row.real(11 + c));
@@ -260,10 +262,10 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
   const std::string mean = array_literal(row.normalisation.mean), deviation = array_literal(row.normalisation.deviation);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation, "
-          "bf16_accuracy, top5_accuracy) "
-          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real, $13)",
+          "bf16_accuracy, top5_accuracy, stopped, halfway_accuracy) "
+          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real, $13, $14, $15::real)",
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
-           mean, deviation, row.bf16_accuracy, row.top5_accuracy});
+           mean, deviation, row.bf16_accuracy, row.top5_accuracy, row.trial.stopped, row.trial.halfway});
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, $2, $3)", {design, row.trial.number, weights});
 }
 

@@ -381,13 +381,14 @@ void Job::run_trial(const TrialPlan& plan) {
   tell("trial " + std::to_string(number) + ", " + phase, 0, std::nullopt, true);
 
   TrialRow row;
-  row.trial = {number, plan.kind, plan.candidate, 0};
+  row.trial = {.number = number, .kind = plan.kind, .candidate = plan.candidate, .accuracy = 0, .halfway = {}, .stopped = false};
   row.parent = plan.parent;
-  row.epochs = plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs;
   Train request;
   if (plan.candidate) row.format = request.input.format = candidates_[*plan.candidate].format;
   else request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
-  request.epochs = static_cast<std::uint32_t>(row.epochs);
+  request.epochs = static_cast<std::uint32_t>(plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
+  // All of these look halfway, so that it is known how much is gained after it.
+  if (plan.kind == TrialKind::transfer) request.least_halfway = static_cast<float>(plan.least_halfway.value_or(0));
   request.seed = mix(design_.seed, static_cast<std::uint64_t>(number));
   request.try_bf16 = plan.kind == TrialKind::final || plan.kind == TrialKind::reference;  // these become models
   if (plan.parent) {
@@ -420,6 +421,9 @@ void Job::run_trial(const TrialPlan& plan) {
     return;
   }
   row.trial.accuracy = reply.accuracy;
+  if (reply.halfway_accuracy) row.trial.halfway = *reply.halfway_accuracy;
+  row.trial.stopped = reply.epochs < request.epochs;
+  row.epochs = static_cast<int>(reply.epochs);
   row.top5_accuracy = reply.top5_accuracy;
   row.loss = reply.loss;
   row.seconds = reply.seconds;
@@ -453,7 +457,7 @@ std::vector<int> weights_to_keep(const Search& search, const std::vector<TrialRo
   std::vector<int> kept;
   for (const TrialRow& row : trials) {
     if (row.trial.kind == TrialKind::final) kept.push_back(row.trial.number);
-    if (!row.trial.candidate || row.trial.kind == TrialKind::final) continue;
+    if (!row.trial.candidate || row.trial.kind == TrialKind::final || row.trial.stopped) continue;
     const std::optional<int> bucket = search.bucket(*row.trial.candidate);
     if (!bucket) continue;
     const TrialRow*& place = best[*bucket];

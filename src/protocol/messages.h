@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 8;
+inline constexpr std::uint32_t kProtocolVersion = 9;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -224,6 +224,8 @@ struct Train {
   std::uint64_t seed = 0;
   std::optional<Blob> start_from;  // a TrainReply's weights; absent: the setup's model
   bool try_bf16 = false;           // whether to evaluate in bfloat16, too
+  // Evaluates after half of the epochs, too, unless there is but one, and ends there where the accuracy is less than this.
+  std::optional<float> least_halfway;
 };
 
 struct Progress {
@@ -234,8 +236,10 @@ struct Progress {
 struct TrainReply {
   float accuracy = 0;       // top-1 on the validation pictures, 0..1
   float top5_accuracy = 0;  // whose label is among the five with the highest scores
-  float loss = 0;      // cross entropy on the validation pictures
+  float loss = 0;           // cross entropy on the validation pictures
   float seconds = 0;
+  std::uint32_t epochs = 0;  // that were trained: fewer than asked where it ended halfway
+  std::optional<float> halfway_accuracy;  // where that was asked for
   std::optional<float> bf16_accuracy;  // in bfloat16, where that was asked for and this machine serves models so
   Normalisation normalisation;
   Blob weights;  // the trained module as TorchScript, in evaluation mode

@@ -110,7 +110,9 @@ void become_helper() {
     [[maybe_unused]] ssize_t written = ::write(fd, "900", 3);
     ::close(fd);
   }
+  // Writes that cannot be are errors of the call: to one who has gone, past what a file may hold.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 // A caller that has not seen to the environment costs a second start.

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <set>
 
 #include "codec/encode.h"
@@ -225,6 +228,30 @@ TEST(Spool, SaysWhereItCannotWrite) {
     EXPECT_EQ(error.fault(), Fault::limit_exceeded);
     EXPECT_NE(std::string(error.what()).find("/no/such/folder: No such file"), std::string::npos) << error.what();
   }
+}
+
+// As on a disk that is full: some of the bytes are written, the rest not.
+TEST(Spool, SaysWhereThereIsNoRoomLeft) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{150'000, before.rlim_max};
+  const auto on_excess = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  Spool spool(0, testing::TempDir());
+  const Kept first = spool.keep(Blob(100'000, 1));
+  std::string message;
+  try {
+    spool.keep(Blob(100'000, 2));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::limit_exceeded);
+    message = error.what();
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, on_excess);
+  EXPECT_NE(message.find("could not write the spool file"), std::string::npos) << message;
+  EXPECT_EQ(first.read(), Blob(100'000, 1)) << "what was there before stays";
+  const Kept third = spool.keep(Blob(100'000, 3));
+  EXPECT_EQ(third.read(), Blob(100'000, 3)) << "and with room it goes on";
 }
 
 // A training on spooled pictures is the same training.

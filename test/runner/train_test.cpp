@@ -147,6 +147,31 @@ AddImages unbalanced_images() {
   return chosen;
 }
 
+TEST(Training, StopsHalfwayWhereItCannotReachWhatIsNeeded) {
+  TrainingRunner runner;
+  set_up(runner, setup_for(test::exported_model("script")));
+  Train request = train_for("1x1/b8/k3/q20@64", 5);
+  const auto whole = expect_reply<TrainReply>(runner.ask(request));
+  EXPECT_EQ(whole.epochs, 5u);
+  EXPECT_FALSE(whole.halfway_accuracy.has_value());
+
+  request.least_halfway = 0;
+  const auto watched = expect_reply<TrainReply>(runner.ask(request));
+  EXPECT_EQ(watched.epochs, 5u);
+  EXPECT_EQ(watched.weights, whole.weights) << "looking changes nothing";
+  ASSERT_TRUE(watched.halfway_accuracy.has_value());
+
+  request.least_halfway = *watched.halfway_accuracy + 0.001f;
+  const auto stopped = expect_reply<TrainReply>(runner.ask(request));
+  EXPECT_EQ(stopped.epochs, 2u);
+  EXPECT_EQ(stopped.accuracy, *watched.halfway_accuracy);
+  EXPECT_EQ(stopped.halfway_accuracy, watched.halfway_accuracy);
+  EXPECT_NE(stopped.weights, whole.weights);
+
+  request.epochs = 1;
+  EXPECT_FALSE(expect_reply<TrainReply>(runner.ask(request)).halfway_accuracy.has_value()) << "one has no half";
+}
+
 TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
   double accuracy[2];
   for (bool balanced : {false, true}) {

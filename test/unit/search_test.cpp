@@ -26,11 +26,18 @@ std::vector<Candidate> ladder(int count) {
 
 double rising(std::size_t i) { return 1 - std::exp(-double(i + 1) / 20); }
 
+// Best at 99, with a tenth where it lies lowest.
+double hill(std::size_t i) { return 0.9 - std::min(0.8, std::pow(std::log(double(i + 1) / 100), 2)); }
+
+Trial ended(int number, TrialKind kind, std::optional<std::size_t> candidate, double accuracy) {
+  return {.number = number, .kind = kind, .candidate = candidate, .accuracy = accuracy, .halfway = {}, .stopped = false};
+}
+
 Trial run(const TrialPlan& plan, std::size_t number, const Curve& accuracy) {
   // The reference is better, and a full training too.
   const double gain = plan.kind == TrialKind::final ? 0.02 : 0;
   const double result = plan.candidate ? accuracy(*plan.candidate) + gain : 0.95;
-  return {.number = int(number), .kind = plan.kind, .candidate = plan.candidate, .accuracy = result};
+  return ended(int(number), plan.kind, plan.candidate, result);
 }
 
 struct History {
@@ -64,7 +71,7 @@ std::vector<int> bucket_order(const Search& search, const History& whole) {
 }
 
 Trial measured(int number, std::size_t candidate, double accuracy, TrialKind kind = TrialKind::transfer) {
-  return {.number = number, .kind = kind, .candidate = candidate, .accuracy = accuracy};
+  return ended(number, kind, candidate, accuracy);
 }
 
 const Budgets kUnbound{.latency_us = 1e9, .bytes = {}, .max_accuracy_loss = {}};
@@ -185,31 +192,115 @@ TEST(SearchOrder, WithinABucketFromLeastToMostCompressing) {
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(whole.plans[i].candidate, expected[i]) << i;
 }
 
-TEST(SearchOrder, WeightsAreHandedDown) {
-  const Search search(ladder(96), {.buckets = 16, .sampled_buckets = 4, .trials_per_bucket = 2}, kUnbound);
-  const Curve jump = [](std::size_t i) { return i < 48 ? 0.2 : 0.8 + double(i) * 1e-6; };
-  const History whole = simulate(search, jump);
-  auto order = bucket_order(search, whole);
-  order.resize(4);
-  EXPECT_EQ(order, (std::vector<int>{15, 0, 7, 11}));
-  const std::vector<std::optional<int>> parents = {std::nullopt, 1, 2, 3, 2, 5, 2, 7};
-  ASSERT_GT(whole.plans.size(), parents.size());
+// As many bytes and microseconds as its place tells, the first one the fewest.
+std::vector<Candidate> formats(std::initializer_list<const char*> names) {
+  std::vector<Candidate> candidates = ladder(int(names.size()));
+  std::transform(names.begin(), names.end(), candidates.begin(), candidates.begin(), [](const char* name, Candidate candidate) {
+    candidate.format = parse_format(name);
+    return candidate;
+  });
+  return candidates;
+}
+
+TEST(SearchOrder, WeightsAreHandedDownWithinABlockSizeFromTheNearestFormat) {
+  const auto candidates = formats({"1x1/b16/k2/q20@64", "1x1/b8/k1/q20@64", "2x2r/b8/k4/q20@64", "1x1/b8/k3/q20@64",
+                                   "1x1/b16/k8/q20@64", "1x1/b8/k8/q20@64"});
+  const Search search(candidates, {.buckets = 2, .sampled_buckets = 2, .trials_per_bucket = 3, .explore_all = true}, kUnbound);
+  const History whole = simulate(search, rising);
+  ASSERT_EQ(whole.plans.size(), 7u);
+  const std::vector<std::size_t> order = {5, 4, 3, 2, 1, 0};
+  const std::vector<std::optional<int>> parents = {std::nullopt, std::nullopt, 1, 3, 3, 2};
   for (std::size_t i = 0; i < parents.size(); ++i) {
+    EXPECT_EQ(whole.plans[i].candidate, order[i]) << i;
     EXPECT_EQ(whole.plans[i].parent, parents[i]) << i;
-    EXPECT_EQ(whole.plans[i].kind, i == 0 ? TrialKind::scratch : TrialKind::transfer) << i;
+    EXPECT_EQ(whole.plans[i].kind, parents[i] ? TrialKind::transfer : TrialKind::scratch) << i;
   }
   EXPECT_EQ(whole.plans.back().kind, TrialKind::final);
   EXPECT_FALSE(whole.plans.back().parent.has_value());
 }
 
-TEST(SearchOrder, ALostParentMeansFromScratch) {
-  const Search search(ladder(96), {.trials_per_bucket = 2}, kUnbound);
-  // Only the most compressing bucket is there: nothing less compressing has weights to give.
-  const auto plan = search.next({measured(1, 5, 0.3), measured(2, 0, 0.2)});
+TEST(SearchOrder, OfEquallyNearOnesTheLatestHandsDown) {
+  const auto candidates = formats({"1x1/b8/k2/q20@64", "1x1/b8/k1/q20@64", "1x1/b8/k4/q20@64"});
+  const Search search(candidates, {.buckets = 3, .sampled_buckets = 3, .trials_per_bucket = 1}, kUnbound);
+  const auto plan = search.next({measured(1, 2, 0.5, TrialKind::scratch), measured(2, 1, 0.3)});
   ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(plan->candidate, 95u);
-  EXPECT_EQ(plan->kind, TrialKind::scratch);
-  EXPECT_FALSE(plan->parent.has_value());
+  EXPECT_EQ(plan->candidate, 0u);
+  EXPECT_EQ(plan->parent, 2);
+}
+
+// So many transfers of a ladder that gained a tenth, more or less, from halfway to their ends.
+std::vector<Trial> gaining(int count) {
+  std::vector<Trial> trials;
+  for (int i = 0; i < count; ++i) {
+    Trial trial = measured(i + 1, std::size_t(159 - i), 0.5);
+    trial.halfway = trial.accuracy - (i % 2 ? 0.08 : 0.12);
+    trials.push_back(trial);
+  }
+  return trials;
+}
+
+TEST(SearchStopping, OnlyWhatIsTrainedForTheChoiceMayStop) {
+  const Search search(ladder(160), {.trials_per_bucket = 2}, kUnbound);
+  std::vector<Trial> trials;
+  int may_stop = 0;
+  while (auto plan = search.next(trials)) {
+    const bool sampling = trials.size() < 12;
+    EXPECT_EQ(plan->least_halfway.has_value(), !sampling && plan->kind == TrialKind::transfer) << trials.size();
+    if (plan->least_halfway) {
+      ++may_stop;
+      const double best = hill(*search.choose(trials));
+      EXPECT_NEAR(*plan->least_halfway, best - 0.1, 1e-9) << "all gained a tenth";
+    }
+    trials.push_back(run(*plan, trials.size() + 1, hill));
+    if (plan->kind == TrialKind::transfer) trials.back().halfway = trials.back().accuracy - 0.1;
+  }
+  EXPECT_GT(may_stop, 0);
+}
+
+TEST(SearchStopping, NeedsToKnowWhatOthersGained) {
+  // All buckets have been sampled, so that what comes next is for the choice.
+  const Search search(ladder(160), {.buckets = 2, .sampled_buckets = 2, .trials_per_bucket = 4}, kUnbound);
+  std::vector<Trial> trials;
+  while (trials.size() < 8) trials.push_back(run(*search.next(trials), trials.size() + 1, rising));
+  ASSERT_TRUE(search.next(trials)->candidate.has_value());
+  EXPECT_FALSE(search.next(trials)->least_halfway.has_value());
+  for (std::size_t i = 1; i < 8; ++i) trials[i].halfway = trials[i].accuracy - (i % 2 ? 0.08 : 0.12);
+  const auto plan = search.next(trials);
+  ASSERT_TRUE(plan->least_halfway.has_value());
+  const double best = rising(*search.choose(trials));
+  EXPECT_LT(*plan->least_halfway, best - 0.12) << "more than any gained";
+  EXPECT_GT(*plan->least_halfway, best - 0.16);
+}
+
+TEST(SearchStopping, ThreeInARowAreTheLast) {
+  const Search search(ladder(160), {.trials_per_bucket = 4}, kUnbound);
+  std::vector<Trial> trials;
+  int stops = 0;
+  while (auto plan = search.next(trials)) {
+    trials.push_back(run(*plan, trials.size() + 1, rising));
+    if (plan->kind != TrialKind::transfer) continue;
+    trials.back().halfway = trials.back().accuracy - 0.1;
+    trials.back().stopped = plan->least_halfway.has_value();
+    stops += trials.back().stopped;
+  }
+  EXPECT_EQ(trials.back().kind, TrialKind::final);
+  EXPECT_EQ(stops, 3);
+}
+
+TEST(SearchStopping, AStoppedTrialIsNeitherChosenNorTriedAgainNorMeasured) {
+  const Search search(ladder(160), {}, kUnbound);
+  std::vector<Trial> trials = gaining(6);
+  trials.push_back({.number = 7, .kind = TrialKind::transfer, .candidate = 40, .accuracy = 0.9, .halfway = 0.9, .stopped = true});
+  EXPECT_NE(search.choose(trials), 40u);
+  EXPECT_FALSE(search.predict(trials)[40]->measured);
+  EXPECT_EQ(search.predict(trials)[40]->accuracy, search.predict(gaining(6))[40]->accuracy) << "nor does it tell of others";
+  while (auto plan = search.next(trials)) {
+    EXPECT_NE(plan->candidate, 40u);
+    if (plan->parent) {
+      EXPECT_NE(plan->parent, 7);
+    }
+    trials.push_back(run(*plan, trials.size() + 1, rising));
+  }
 }
 
 TEST(SearchOrder, AFinalTrainingIsTheLast) {
@@ -267,7 +358,7 @@ TEST(SearchRun, ResumesTheSameWayFromEveryPrefix) {
 TEST(SearchRun, IgnoresTrialsOfUnknownCandidates) {
   const Search search(ladder(20), {}, kUnbound);
   const std::vector<Trial> strange = {measured(1, 777, 0.9),
-                                      {.number = 2, .kind = TrialKind::scratch, .candidate = {}, .accuracy = 1}};
+                                      ended(2, TrialKind::scratch, {}, 1)};
   EXPECT_TRUE(same(*search.next(strange), *search.next({})));
   EXPECT_FALSE(search.choose(strange).has_value());
 }
@@ -348,7 +439,6 @@ TEST(SearchRefinement, TrainsWhereTheAllowedLossFallsBetweenSamples) {
 TEST(SearchRefinement, FindsThePeakBetweenTheSamples) {
   // The best format is in the middle of a gap; those around it tell that it is good.
   const Search search(ladder(160), {.trials_per_bucket = 2}, kUnbound);
-  const Curve hill = [](std::size_t i) { return 0.9 - std::pow(std::log(double(i + 1) / 100), 2); };
   const History whole = simulate(search, hill);
   EXPECT_GT(hill(search.choose(whole.trials).value()), 0.895);
 }
@@ -404,7 +494,7 @@ TEST(SearchPredict, AFinalTrainingIsWhatItsFormatReaches) {
 TEST(SearchPredict, NothingBeforeTheFirstTrial) {
   const Search search(ladder(40), {.train_reference = true}, kUnbound);
   for (const auto& prediction : search.predict({})) EXPECT_FALSE(prediction.has_value());
-  const Trial reference{.number = 1, .kind = TrialKind::reference, .candidate = {}, .accuracy = 0.9};
+  const Trial reference = ended(1, TrialKind::reference, {}, 0.9);
   for (const auto& prediction : search.predict({reference})) EXPECT_FALSE(prediction.has_value());
   const auto one = search.predict({reference, measured(2, 39, 0.8)});
   for (const auto& prediction : one) EXPECT_NEAR(prediction.value().accuracy, 0.8, 1e-9);
@@ -438,7 +528,7 @@ TEST(SearchChoose, WithAnAllowedLossTheFastestThatKeepsIt) {
   std::vector<Trial> trials = {measured(2, 0, 0.5), measured(3, 1, 0.84), measured(4, 2, 0.86), measured(5, 3, 0.87),
                                measured(6, 4, 0.95)};
   EXPECT_FALSE(search.choose(trials).has_value()) << "without the reference there is no threshold";
-  trials.push_back({.number = 1, .kind = TrialKind::reference, .candidate = {}, .accuracy = 0.9});
+  trials.push_back(ended(1, TrialKind::reference, {}, 0.9));
   EXPECT_EQ(search.choose(trials), 3u) << "equally fast, more accurate";
   trials.back().accuracy = 0.89;
   EXPECT_EQ(search.choose(trials), 1u) << "exactly the allowed loss is allowed";
@@ -450,7 +540,7 @@ TEST(SearchChoose, WithAnAllowedLossTheFastestThatKeepsIt) {
 
 TEST(SearchChoose, TheRoundingOfAccuraciesIsNoLoss) {
   const Search search(ladder(5), {}, {.latency_us = {}, .bytes = {}, .max_accuracy_loss = 0.05});
-  const Trial reference{.number = 1, .kind = TrialKind::reference, .candidate = {}, .accuracy = 0.95f};
+  const Trial reference = ended(1, TrialKind::reference, {}, 0.95f);
   EXPECT_EQ(search.choose({reference, measured(2, 3, 0.9f)}), 3u);
   EXPECT_FALSE(search.choose({reference, measured(2, 3, 0.8999)}).has_value());
 }

@@ -166,9 +166,9 @@ class Training {
 
   TrainReply run(const std::function<void(const Progress&)>& progress) {
     at::manual_seed(request_.seed);
-    guard_torch("the training failed", [&] { train(progress); });
     TrainReply reply;
-    guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
+    guard_torch("the training failed", [&] { train(reply, progress); });
+    if (reply.epochs == request_.epochs) guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
     reply.normalisation = normalisation_;
     reply.weights = guard_torch("the trained model could not be saved", [&] { return save(); });
     reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start_).count();
@@ -176,16 +176,25 @@ class Training {
   }
 
  private:
-  void train(const std::function<void(const Progress&)>& progress) {
+  void train(TrainReply& reply, const std::function<void(const Progress&)>& progress) {
     std::vector<at::Tensor> parameters;
     for (const at::Tensor& parameter : module_.parameters()) parameters.push_back(parameter);
     torch::optim::SGD optimizer(
         parameters, torch::optim::SGDOptions(setup_.learning_rate).momentum(kMomentum).weight_decay(kWeightDecay));
-    module_.train();
-    for (std::uint32_t epoch = 0; epoch < request_.epochs; ++epoch) {
-      double loss = train_epoch(epoch, optimizer);
-      progress({epoch + 1, request_.epochs, static_cast<float>(loss)});
+    while (reply.epochs < request_.epochs && !fails_halfway(reply)) {
+      module_.train();
+      const double loss = train_epoch(reply.epochs++, optimizer);
+      progress({reply.epochs, request_.epochs, static_cast<float>(loss)});
     }
+  }
+
+  // Looks, where it has been asked to and half of the epochs are done, whether the rest is worth it. Draws no random numbers and
+  // leaves the model as it is: those that go on end as if nobody had looked.
+  bool fails_halfway(TrainReply& reply) {
+    if (!request_.least_halfway || reply.epochs == 0 || reply.epochs != request_.epochs / 2) return false;
+    evaluate(reply);
+    reply.halfway_accuracy = reply.accuracy;
+    return reply.accuracy < *request_.least_halfway;
   }
 
   // The mean loss. The next batch is prepared while this one trains.
@@ -262,13 +271,14 @@ class Training {
     return best.eq(label_tensor(batch).unsqueeze(1)).sum().item<std::int64_t>();
   }
 
+  // In bfloat16, too, once all epochs are done.
   void evaluate(TrainReply& reply) {
     at::NoGradGuard no_gradients;
     module_.eval();
     const std::vector<Sample>& samples = data_.validation();
     std::vector<std::size_t> order(samples.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    const std::shared_ptr<Plan> bf16 = bf16_plan();
+    const std::shared_ptr<Plan> bf16 = reply.epochs == request_.epochs ? bf16_plan() : nullptr;
     double loss = 0;
     std::int64_t correct = 0, in_top = 0, bf16_correct = 0;
     for (std::size_t i = 0; i < order.size(); i += setup_.batch_size) {
