@@ -91,7 +91,7 @@ def run_design(options, budget, more=""):
     if state != "done":
         sys.exit(f"the design is {state}: {error}")
     return {"seconds": time.monotonic() - begin, "budget": budget,
-            "choice": psql(f"SELECT format FROM ic_designs WHERE design = {design}").strip(),
+            "choice": psql(f"SELECT format FROM ic_designs WHERE id = {design}").strip(),
             "trials": table(f"SELECT * FROM ic_trials({design})"),
             "candidates": table(f"SELECT * FROM ic_candidates({design}) WHERE accuracy IS NOT NULL")}
 

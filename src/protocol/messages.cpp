@@ -139,7 +139,7 @@ void fields(auto& archive, Is<AddReply::Rejected> auto& m) { archive(m.index, m.
 void fields(auto& archive, Is<AddReply> auto& m) { archive(m.training, m.validation, m.rejected); }
 void fields(auto& archive, Is<MeasureStorage> auto& m) { archive(m.sample, m.compression_level); }
 void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.deviation); }
-void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16, m.least_halfway); }
+void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16, m.least_halfway, m.stem); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }
 void fields(auto& archive, Is<TrainReply> auto& m) {
   archive(m.accuracy, m.top5_accuracy, m.loss, m.seconds, m.epochs, m.halfway_accuracy, m.bf16_accuracy, m.normalisation, m.weights);

@@ -226,6 +226,7 @@ struct Train {
   bool try_bf16 = false;           // whether to evaluate in bfloat16, too
   // Evaluates after half of the epochs, too, unless there is but one, and ends there where the accuracy is less than this.
   std::optional<float> least_halfway;
+  std::uint32_t stem = 0;  // rows and columns of the stem that the model begins with (runner/train/stem.h); 0: as it is
 };
 
 struct Progress {

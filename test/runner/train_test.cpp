@@ -172,6 +172,26 @@ TEST(Training, StopsHalfwayWhereItCannotReachWhatIsNeeded) {
   EXPECT_FALSE(expect_reply<TrainReply>(runner.ask(request)).halfway_accuracy.has_value()) << "one has no half";
 }
 
+TEST(Training, LearnsBehindAStemAndHandsItDown) {
+  TrainingRunner runner;
+  set_up(runner, setup_for(test::exported_model("script")));
+  Train request = train_for("1x1/b8/k4/q20@64", 12);
+  request.stem = 4;
+  const auto first = expect_reply<TrainReply>(runner.ask(request));
+  EXPECT_GT(first.accuracy, 0.5f) << "far better than one in four";
+  EXPECT_EQ(expect_reply<TrainReply>(runner.ask(request)).weights, first.weights) << "seeded";
+
+  request.epochs = 1;
+  const float fresh = expect_reply<TrainReply>(runner.ask(request)).loss;
+  request.start_from = first.weights;
+  EXPECT_LT(expect_reply<TrainReply>(runner.ask(request)).loss, fresh);
+
+  set_up(runner, setup_for(test::tiny_model()));
+  request.start_from.reset();
+  EXPECT_EQ(expect_failure(runner.ask(request)).message,
+            "the model's first convolution cannot be replaced by a stem: it has none");
+}
+
 TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
   double accuracy[2];
   for (bool balanced : {false, true}) {

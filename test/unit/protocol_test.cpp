@@ -70,8 +70,8 @@ std::vector<Message> all_messages() {
           AddReply{879, 222, {{3, "not a JPEG file"}}},
           MeasureStorage{16, 3},
           StorageReply{std::vector<float>(6048, 1.5f), std::vector<float>(6048, 0.25f)},
-          Train{format_input(), 20, 7, std::nullopt, true, {}},
-          Train{rgb_input(), 20, 7, Blob(100, 8), false, 0.5f},
+          Train{format_input(), 20, 7, std::nullopt, true, {}, 0},
+          Train{rgb_input(), 20, 7, Blob(100, 8), false, 0.5f, 4},
           Progress{3, 20, 0.75f},
           TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 20, std::nullopt, 0.9f, some_normalisation(), Blob(40, 2)},
           TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 10, 0.8f, std::nullopt, {}, Blob(40, 2)},
@@ -182,6 +182,7 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_TRUE(std::get<Train>(back(messages[17])).try_bf16);
   EXPECT_EQ(std::get<Train>(back(messages[18])).start_from, Blob(100, 8));
   EXPECT_EQ(std::get<Train>(back(messages[18])).least_halfway, 0.5f);
+  EXPECT_EQ(std::get<Train>(back(messages[18])).stem, 4u);
   auto scored = std::get<InferReply>(back(messages[7]));
   EXPECT_EQ(scored.scores, (std::vector<float>{0.5f, -1.0f, 3.25f, 1e30f}));
   ASSERT_EQ(scored.failures.size(), 1u);

@@ -11,6 +11,8 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
+#include "runner/engine/torch_module.h"
+
 namespace imagecalc {
 
 namespace {
@@ -24,10 +26,6 @@ struct Convolution {
   Pair stride, padding, dilation;
   std::int64_t groups;
 };
-
-bool is_convolution(const jit::Node* node) {
-  return node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution;
-}
 
 std::optional<Pair> pair_of(const jit::Value* value) {
   auto constant = jit::toIValue(value);

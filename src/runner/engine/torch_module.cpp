@@ -117,6 +117,10 @@ std::uint64_t trainable_parameters(const torch::jit::Module& module) {
   return count;
 }
 
+bool is_convolution(const torch::jit::Node* node) {
+  return node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution;
+}
+
 at::Tensor forward(torch::jit::Module& module, const at::Tensor& batch) {
   // The optimising executor spends its first calls on profiling and compiling, and one class of models it gets wrong.
   torch::jit::GraphOptimizerEnabledGuard plain(false);

@@ -36,6 +36,9 @@ torch::jit::Module load_module(std::span<const std::uint8_t> bytes);
 // How many numbers can be trained.
 std::uint64_t trainable_parameters(const torch::jit::Module& module);
 
+// Whether a node of a module's code is a convolution over maps.
+bool is_convolution(const torch::jit::Node* node);
+
 // The scores of a batch, [images][outputs]. Throws Error(bad_model) where the model fails or gives something else.
 at::Tensor forward(torch::jit::Module& module, const at::Tensor& batch);
 

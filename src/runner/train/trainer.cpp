@@ -67,6 +67,7 @@ class Trainer {
   Message handle(const Train& request) {
     check_set_up();
     check(request.input.rgb || request.input.format.size > 0, "a format to train on needs a size");
+    check(request.stem <= kMaxSize, "the stem is too large");
     return train_model(
         *setup_, *data_, request, [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
   }

@@ -16,6 +16,7 @@
 #include "runner/engine/openvino_plan.h"
 #include "runner/engine/torch_module.h"
 #include "runner/train/parallel.h"
+#include "runner/train/stem.h"
 #include "runner/train/stored_samples.h"
 #include "runner/train/tensors.h"
 
@@ -149,6 +150,16 @@ at::Tensor balanced_weights(const std::vector<Sample>& samples, std::uint32_t cl
   return at::tensor(weights);
 }
 
+// What a training starts from. Layers that are new are drawn by its seed.
+torch::jit::Module module_of(const TrainSetup& setup, const Train& request) {
+  torch::jit::Module module = load_module(request.start_from ? *request.start_from : setup.model);
+  at::manual_seed(request.seed);
+  if (request.stem > 0) {
+    guard_torch("the model's first convolution could not be replaced", [&] { set_stem(module, static_cast<int>(request.stem)); });
+  }
+  return module;
+}
+
 class Training {
  public:
   Training(const TrainSetup& setup, const DataSet& data, const Train& request, const Interrupt& interrupt)
@@ -156,7 +167,7 @@ class Training {
         request_(request),
         data_(data),
         interrupt_(interrupt),
-        module_(load_module(request.start_from ? *request.start_from : setup.model)),
+        module_(module_of(setup, request)),
         normalisation_(
             measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
         loader_(request.input, normalisation_, setup, data, request.seed, interrupt),
