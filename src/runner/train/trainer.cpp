@@ -67,7 +67,8 @@ class Trainer {
   Message handle(const Train& request) {
     check_set_up();
     check(request.input.rgb || request.input.format.size > 0, "a format to train on needs a size");
-    check(request.stem <= kMaxSize, "the stem is too large");
+    check(request.stem == 0 || (!request.input.rgb && request.stem == static_cast<std::uint32_t>(request.input.format.kept)),
+          "a stem is as large as what a block keeps");
     return train_model(
         *setup_, *data_, request, [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
   }
