@@ -33,9 +33,9 @@ def table(query):
 
 # ---- formats
 
-# A candidate's format without the size of the picture.
-def short(row):
-    return row["format"].split("@")[0]
+# A format without the size of the picture.
+def short(form):
+    return form.split("@")[0]
 
 
 def tensor_edges(form):
@@ -72,7 +72,7 @@ def find_budget(options):
         time.sleep(0.2)
     costs = table(f"SELECT format, latency_us FROM ic_candidates({design})")
     psql(f"SELECT ic_drop_design({design})")
-    return max(float(row["latency_us"]) for row in costs if is_studied(short(row)))
+    return max(float(row["latency_us"]) for row in costs if is_studied(short(row["format"])))
 
 
 # Waits for a design, and returns what it found.
@@ -111,19 +111,20 @@ def wide_design(options):
     return run_design(options, budget)
 
 
-# A design among the smallest formats that trains a third of them at most.
+# A design among the smallest formats that trains less than half of them.
 def narrow_design(options, found):
     sizes = sorted(float(row["bytes"]) for row in found["candidates"])
     limit = sizes[options.space - 1]
     say(f"designing within {limit} bytes")
-    return run_design(options, found["budget"], f", storage => {math.ceil(limit)}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2")
+    return run_design(options, found["budget"],
+                      f", storage => {math.ceil(limit)}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2")
 
 
 # ---- the truth
 
 # Spread over the bytes, and whatever the design trained the same ones, but for those that it trained: then the next larger one.
 def pick_formats(found, count):
-    studied = [row for row in found["candidates"] if is_studied(short(row))]
+    studied = [row for row in found["candidates"] if is_studied(short(row["format"]))]
     studied.sort(key=lambda row: (float(row["bytes"]), row["format"]))
     draw = random.Random(1)
     step = len(studied) / count
@@ -221,7 +222,7 @@ def report_predictions(options, found, formats, truth, timed):
              "|---|---:|---|---:|---:|---:|---:|---:|"]
     predicted, means, within = [], [], 0
     for row in formats:
-        form = short(row)
+        form = short(row["format"])
         mean = statistics.mean(accuracies(truth[form]))
         low, high = float(row["accuracy_low"]), float(row["accuracy_high"])
         predicted.append(float(row["accuracy"]))
@@ -234,7 +235,7 @@ def report_predictions(options, found, formats, truth, timed):
     error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
     trivial_error = statistics.mean(abs(trivial - m) for m in means)
     seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
-    bytes_error = statistics.mean(abs(float(row["bytes"]) / truth[short(row)][0]["bytes"] - 1) for row in formats)
+    bytes_error = statistics.mean(abs(float(row["bytes"]) / truth[short(row["format"])][0]["bytes"] - 1) for row in formats)
     latency_error = statistics.mean(abs(float(row["latency_us"]) / timed[row["format"]] - 1) for row in formats)
     equivalents = sum(int(row["epochs"]) for row in found["trials"]) / options.epochs
     full = sum(row["kind"] != "transfer" for row in found["trials"])
@@ -256,7 +257,7 @@ def report_predictions(options, found, formats, truth, timed):
 # The choice of a design among few formats against the best of them, all trained.
 def report_choice(options, found, truth):
     means = {form: statistics.mean(accuracies(rows)) for form, rows in truth.items()}
-    best, choice = max(means, key=means.get), found["choice"].split("@")[0]
+    best, choice = max(means, key=means.get), short(found["choice"])
     seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
     place = sorted(means.values(), reverse=True).index(means[choice]) + 1
     trained = sum(row["kind"] in ("scratch", "transfer") for row in found["trials"])
@@ -288,9 +289,10 @@ def main():
     formats = pick_formats(found, options.formats)
     timed = time_all(options, formats)
     narrow = remembered(options.state / "narrow.json", lambda: narrow_design(options, found))
-    truth = train_all(options, list(map(short, formats)), options.seeds)
+    truth = train_all(options, [short(row["format"]) for row in formats], options.seeds)
     text = report_predictions(options, found, formats, truth, timed)
-    text += "\n" + report_choice(options, narrow, train_all(options, list(map(short, narrow["candidates"])), options.space_seeds))
+    truth = train_all(options, [short(row["format"]) for row in narrow["candidates"]], options.space_seeds)
+    text += "\n" + report_choice(options, narrow, truth)
     print(text)
     if options.out:
         pathlib.Path(options.out).write_text(text)

@@ -19,13 +19,13 @@ constexpr int kMaxRefinements = 3;
 // latency is to be saved, by less than two per cent of it.
 constexpr double kLeastAccuracyGain = 0.001;
 constexpr double kLeastLatencyGain = 0.02;
+constexpr double kLeastChance = 0.2;  // that a fast format is accurate enough: else the fastest ones, which are not, would be tried
+
 // A trial stops halfway where it would have to gain more in the rest of its epochs than others of its block size did: by two
 // deviations more than their mean, of so many others at least.
 constexpr int kFewestGains = 6;
 constexpr double kSureDeviations = 2;
 constexpr int kMostStops = 3;  // in a row: if those that promised most cannot be chosen, the others cannot either
-
-constexpr double kLeastChance = 0.2;  // that a fast format is accurate enough: else the fastest ones, which are not, would be tried
 
 // Of nine of ten values of a normal distribution: so many deviations about the mean.
 constexpr double kNineOfTen = 1.645;
@@ -47,17 +47,13 @@ void check_settings(const SearchSettings& settings) {
                 "Set trials_per_bucket to 1 or more.");
 }
 
-// 0 of none.
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / std::max(1.0, static_cast<double>(values.size()));
-}
-
 // What nearly no trial gains from halfway to its end, as far as these tell; nothing where they are too few.
 std::optional<double> largest_gain(const std::vector<double>& gains) {
   if (gains.size() < kFewestGains) return std::nullopt;
+  const double mean = std::accumulate(gains.begin(), gains.end(), 0.0) / static_cast<double>(gains.size());
   double squares = 0;
-  for (double gain : gains) squares += (gain - mean(gains)) * (gain - mean(gains));
-  return mean(gains) + kSureDeviations * std::sqrt(squares / static_cast<double>(gains.size() - 1));
+  for (double gain : gains) squares += (gain - mean) * (gain - mean);
+  return mean + kSureDeviations * std::sqrt(squares / static_cast<double>(gains.size() - 1));
 }
 
 // Of two formats of one block size, as far as weights are concerned: by how many doublings the kept coefficients differ; of more
@@ -159,14 +155,18 @@ Search::Record Search::read(const std::vector<Trial>& trials) const {
     if (trial.kind == TrialKind::reference) record.reference = trial.accuracy;
     if (trial.kind == TrialKind::reference || !trial.candidate || *trial.candidate >= candidates_.size()) continue;
     const Candidate& candidate = candidates_[*trial.candidate];
-    record.ended |= trial.kind == TrialKind::final;
-    record.tried[*trial.candidate] = record.tried[*trial.candidate] || trial.kind != TrialKind::final;
     record.stops = trial.stopped ? record.stops + 1 : 0;
+    if (trial.kind != TrialKind::final) record.tried[*trial.candidate] = true;
     if (trial.stopped) continue;
     record.samples.push_back({candidate.format, candidate.bytes, trial.accuracy, trial.kind == TrialKind::transfer});
     if (trial.halfway) record.gains[candidate.format.block].push_back(trial.accuracy - *trial.halfway);
-    (trial.kind == TrialKind::final ? record.final : record.measured)[*trial.candidate] = trial.accuracy;
-    if (trial.kind != TrialKind::final) record.weights.emplace_back(candidate.format, trial.number);
+    if (trial.kind == TrialKind::final) {
+      record.ended = true;
+      record.final[*trial.candidate] = trial.accuracy;
+    } else {
+      record.measured[*trial.candidate] = trial.accuracy;
+      record.weights.emplace_back(candidate.format, trial.number);
+    }
   }
   return record;
 }
@@ -223,8 +223,9 @@ TrialPlan Search::training_of(std::size_t candidate, const Record& record) const
   TrialPlan plan{.kind = TrialKind::scratch, .candidate = roots_.at(format.block), .parent = {}, .least_halfway = {}};
   double nearest = std::numeric_limits<double>::infinity();
   for (const auto& [other, trial] : record.weights) {
-    if (other.block != format.block || unlikeness(other, format) > nearest) continue;
-    nearest = unlikeness(other, format);
+    const double distance = unlikeness(other, format);
+    if (other.block != format.block || distance > nearest) continue;
+    nearest = distance;
     plan = {.kind = TrialKind::transfer, .candidate = candidate, .parent = trial, .least_halfway = {}};
   }
   return plan;
@@ -309,7 +310,8 @@ std::optional<std::size_t> Search::best(const std::vector<std::optional<double>>
 std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
   if (!feasible_) return std::nullopt;
   const Record record = read(trials);
-  if (wants_reference() && !record.reference) return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}, .least_halfway = {}};
+  if (wants_reference() && !record.reference)
+    return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}, .least_halfway = {}};
   if (record.ended) return std::nullopt;
 
   std::vector<int> sampled;

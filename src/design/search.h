@@ -91,7 +91,7 @@ class Search {
   // The next trial, or nothing when all that was asked has been trained, or nothing can meet the budgets.
   // Order: the reference if one is wanted; the least compressing bucket; the most compressing; then between sampled
   // neighbours where the curve bends most or is least certain; within a bucket spread evenly by bytes from least to most
-  // compressing; then, one by one, the format that promises most to be a better choice; the final training. Where no format
+  // compressing, and before the first of a block size its least compressing one; then, one by one, the format that promises most to be a better choice; the final training. Where no format
   // promises anything any more the rest of the sampling is left out, unless all is to be explored.
   std::optional<TrialPlan> next(const std::vector<Trial>& trials) const;
 

@@ -223,8 +223,8 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
   SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
-                                "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy, stopped, halfway_accuracy FROM imagecalc.trial "
-                                "WHERE design = $1 ORDER BY number",
+                                "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy, stopped, "
+                                "halfway_accuracy FROM imagecalc.trial WHERE design = $1 ORDER BY number",
                                 {design})) {
     TrialRow trial;
     trial.trial.number = static_cast<int>(row.integer(0));

@@ -14,7 +14,10 @@ constexpr int kKernel = 4;
 
 at::Tensor first_weight(const torch::jit::Module& module) { return *module.parameters().begin(); }
 
-std::size_t count(const torch::jit::Module& module) { return trainable_parameters(module); }
+// Of all layers but the first.
+std::size_t other_parameters(const torch::jit::Module& module) {
+  return trainable_parameters(module) - std::size_t(first_weight(module).numel());
+}
 
 // Every block mirrored in itself.
 at::Tensor mirrored_blocks(const at::Tensor& batch) {
@@ -34,12 +37,12 @@ TEST(Stem, ReadsEachBlockAlone) {
                            "efficientnet_b3-trace", "shufflenet_v2_x1_0-script"}) {
     SCOPED_TRACE(form);
     torch::jit::Module module = load_module(test::exported_model(form));
-    const std::size_t rest = count(module) - std::size_t(first_weight(module).numel());
+    const std::size_t rest = other_parameters(module);
     const auto outputs = first_weight(module).size(0);
     set_stem(module, kKernel);
     EXPECT_EQ(first_weight(module).sizes(), (std::vector<std::int64_t>{outputs, 3, kKernel, kKernel}));
     EXPECT_TRUE(first_weight(module).requires_grad());
-    EXPECT_EQ(count(module) - std::size_t(first_weight(module).numel()), rest) << "nothing else is another";
+    EXPECT_EQ(other_parameters(module), rest) << "nothing else is another";
 
     // Only a kernel at that stride, without padding, does not notice when blocks and kernel are mirrored alike.
     at::NoGradGuard no_gradients;

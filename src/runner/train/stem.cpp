@@ -1,7 +1,7 @@
 #include "runner/train/stem.h"
 
 #include <cmath>
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 

@@ -150,7 +150,7 @@ at::Tensor balanced_weights(const std::vector<Sample>& samples, std::uint32_t cl
   return at::tensor(weights);
 }
 
-// What a training starts from. Layers that are new are drawn by its seed.
+// What a training starts from. Layers that are new, and what it draws later, follow from its seed.
 torch::jit::Module module_of(const TrainSetup& setup, const Train& request) {
   torch::jit::Module module = load_module(request.start_from ? *request.start_from : setup.model);
   at::manual_seed(request.seed);
@@ -176,7 +176,6 @@ class Training {
         class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes) : at::Tensor()) {}
 
   TrainReply run(const std::function<void(const Progress&)>& progress) {
-    at::manual_seed(request_.seed);
     TrainReply reply;
     guard_torch("the training failed", [&] { train(reply, progress); });
     if (reply.epochs == request_.epochs) guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
