@@ -138,7 +138,7 @@ TEST(Storage, SizesAreThoseOfRealValues) {
   for (unsigned seed = 0; seed < 3; ++seed) samples.push_back({test::drawn_picture(64, 64, seed == 1 ? 1 : 3, seed), 0});
   std::uint32_t last = 0;
   StorageReply reply = measure_storage(
-      samples, 64, MeasureStorage{16, 3}, 2, [&](std::uint32_t done) { EXPECT_EQ(done, ++last); }, kNever);
+      samples, 64, MeasureStorage{16, 3}, 2, [&](const Progress& progress) { EXPECT_EQ(progress.step, ++last); }, kNever);
   EXPECT_EQ(last, 3u);
   auto formats = design_space(64);
   ASSERT_EQ(reply.mean_bytes.size(), formats.size());
@@ -162,7 +162,15 @@ TEST(Storage, AnOddSampleIsCorrected) {
     if (i % 4 != 0) for (auto& sample : picture.samples) sample = static_cast<std::uint8_t>(96 + sample / 4);
     samples.push_back({picture, 0});
   }
-  const StorageReply reply = measure_storage(samples, 64, MeasureStorage{4, 3}, 2, [](std::uint32_t) {}, kNever);
+  std::uint32_t last = 0;
+  const StorageReply reply = measure_storage(
+      samples, 64, MeasureStorage{4, 3}, 2,
+      [&](const Progress& progress) {
+        EXPECT_EQ(progress.step, ++last);
+        EXPECT_EQ(progress.steps, 4 + 4 + 80u);
+      },
+      kNever);
+  EXPECT_EQ(last, 88u);
   const auto formats = design_space(64);
   double error = 0, uncorrected = 0;
   int count = 0;

@@ -14,6 +14,24 @@ namespace imagecalc {
 
 namespace {
 
+// Counts pictures, from several threads.
+class Steps {
+ public:
+  Steps(std::size_t all, const std::function<void(const Progress&)>& progress)
+      : all_(static_cast<std::uint32_t>(all)), progress_(progress) {}
+
+  void add() {
+    std::lock_guard lock(mutex_);
+    progress_({++done_, all_, 0});
+  }
+
+ private:
+  const std::uint32_t all_;
+  const std::function<void(const Progress&)>& progress_;
+  std::mutex mutex_;
+  std::uint32_t done_ = 0;
+};
+
 // One transform of a picture serves all formats of its subsampling and block: a smaller triangle's values are, channel by
 // channel, the beginning of the whole block's.
 class Quantized {
@@ -76,7 +94,7 @@ constexpr std::size_t kReferences = 8;  // formats that are measured on that man
 
 // The mean bytes of a value of each format over the pictures, at a fast level: their ratio is about that at any other.
 std::vector<double> mean_bytes(const std::vector<const Sample*>& pictures, const std::vector<Format>& formats,
-                               std::uint32_t threads, const Interrupt& interrupt) {
+                               std::uint32_t threads, Steps& steps, const Interrupt& interrupt) {
   std::vector<std::vector<double>> sizes(pictures.size());
   parallel_for(pictures.size(), threads, [&](std::size_t i) {
     const Picture picture = pictures[i]->picture();
@@ -84,6 +102,7 @@ std::vector<double> mean_bytes(const std::vector<const Sample*>& pictures, const
       const auto value = write_value(encode(picture, format, interrupt), kDefaultCompressionLevel, interrupt);
       sizes[i].push_back(static_cast<double>(value.size()) / static_cast<double>(pictures.size()));
     }
+    steps.add();
   });
   std::vector<double> means(formats.size());
   for (const auto& one : sizes) std::transform(one.begin(), one.end(), means.begin(), means.begin(), std::plus<>());
@@ -98,7 +117,7 @@ struct Correction {
 // By rising bytes. bytes: the sample's means, of each format.
 std::vector<Correction> measure_corrections(const std::vector<const Sample*>& sample, const std::vector<const Sample*>& many,
                                             const std::vector<Format>& formats, const std::vector<float>& bytes,
-                                            std::uint32_t threads, const Interrupt& interrupt) {
+                                            std::uint32_t threads, Steps& steps, const Interrupt& interrupt) {
   std::vector<std::size_t> order(formats.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return bytes[a] < bytes[b]; });
@@ -109,8 +128,8 @@ std::vector<Correction> measure_corrections(const std::vector<const Sample*>& sa
     references.push_back(formats[format]);
     corrections.push_back({bytes[format], 1});
   }
-  const std::vector<double> here = mean_bytes(sample, references, threads, interrupt);
-  const std::vector<double> there = mean_bytes(many, references, threads, interrupt);
+  const std::vector<double> here = mean_bytes(sample, references, threads, steps, interrupt);
+  const std::vector<double> there = mean_bytes(many, references, threads, steps, interrupt);
   for (std::size_t i = 0; i < kReferences; ++i) corrections[i].factor = there[i] / here[i];
   return corrections;
 }
@@ -128,16 +147,16 @@ double correction_at(const std::vector<Correction>& corrections, double bytes) {
 }  // namespace
 
 StorageReply measure_storage(const std::vector<Sample>& pictures, int size, const MeasureStorage& request, std::uint32_t threads,
-                             const std::function<void(std::uint32_t)>& progress, const Interrupt& interrupt) {
+                             const std::function<void(const Progress&)>& progress, const Interrupt& interrupt) {
   const std::vector<Format> formats = design_space(size);
   const std::vector<const Sample*> sample = spread(pictures, request.sample);
+  const std::vector<const Sample*> many = spread(pictures, kManyPictures);
+  const bool correct = many.size() > sample.size();
+  Steps steps(sample.size() + (correct ? sample.size() + many.size() : 0), progress);
   std::vector<std::vector<float>> sizes(sample.size());
-  std::mutex mutex;
-  std::uint32_t done = 0;
   parallel_for(sample.size(), threads, [&](std::size_t i) {
     sizes[i] = measure_picture(sample[i]->picture(), formats, static_cast<int>(request.compression_level), interrupt);
-    std::lock_guard lock(mutex);
-    progress(++done);
+    steps.add();
   });
 
   StorageReply reply;
@@ -151,9 +170,8 @@ StorageReply measure_storage(const std::vector<Sample>& pictures, int size, cons
     reply.mean_bytes.push_back(static_cast<float>(mean));
     reply.deviation.push_back(static_cast<float>(std::sqrt(std::max(0.0, squares / count - mean * mean))));
   }
-  const std::vector<const Sample*> many = spread(pictures, kManyPictures);
-  if (many.size() == sample.size()) return reply;
-  const auto corrections = measure_corrections(sample, many, formats, reply.mean_bytes, threads, interrupt);
+  if (!correct) return reply;
+  const auto corrections = measure_corrections(sample, many, formats, reply.mean_bytes, threads, steps, interrupt);
   for (std::size_t f = 0; f < formats.size(); ++f) {
     const auto factor = static_cast<float>(correction_at(corrections, reply.mean_bytes[f]));
     reply.mean_bytes[f] *= factor;

@@ -55,13 +55,9 @@ class Trainer {
     check(request.compression_level >= 1 && request.compression_level <= 19, "the compression level is out of range");
     const std::vector<Sample>& pictures = data_->training();
     check(!pictures.empty() && request.sample > 0, "there are no pictures to measure");
-    const auto steps = static_cast<std::uint32_t>(std::min<std::size_t>(request.sample, pictures.size()));
     return measure_storage(
         pictures, static_cast<int>(setup_->size), request, setup_->threads,
-        [&](std::uint32_t done) {
-          channel_.send(Progress{done, steps, 0});
-        },
-        hang_up_);
+        [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
   }
 
   Message handle(const Train& request) {
