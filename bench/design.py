@@ -97,11 +97,26 @@ def run_design(options, budget, more=""):
             "candidates": table(f"SELECT * FROM ic_candidates({design}) WHERE accuracy IS NOT NULL")}
 
 
+# In one go: a run that is broken off leaves a whole file.
+def keep(file, value):
+    unfinished = file.with_suffix(".new")
+    unfinished.write_text(json.dumps(value))
+    unfinished.rename(file)
+
+
 # What make() returns, kept in a file of the state.
 def remembered(file, make):
     if not file.exists():
-        file.write_text(json.dumps(make()))
+        keep(file, make())
     return json.loads(file.read_text())
+
+
+# What a state holds is of no use to a run that was asked for something else.
+def check_state(options):
+    asked = {name: getattr(options, name) for name in ("data", "epochs", "space")}
+    found = remembered(options.state / "options.json", lambda: asked)
+    if found != asked:
+        sys.exit(f"{options.state} is of a run with {found}, not {asked}: remove it, or give another --state")
 
 
 def wide_design(options):
@@ -193,7 +208,7 @@ def time_all(options, formats):
         if form in known:
             continue
         known[form] = time_format(session, options, form)
-        kept.write_text(json.dumps(known))
+        keep(kept, known)
         say(f"timing {number} of {len(formats)}, {form}: {known[form]:.0f} us, predicted {float(row['latency_us']):.0f}")
     session.close()
     return known
@@ -207,6 +222,11 @@ def ranks(values):
     for place, index in enumerate(order):
         places[index] = place
     return places
+
+
+# The design's trials that ran to their ends, without those that it trained again.
+def explored(found):
+    return [row for row in found["trials"] if row["kind"] in ("scratch", "transfer") and row["stopped"] == "f"]
 
 
 def accuracies(rows):
@@ -230,7 +250,7 @@ def report_predictions(options, found, formats, truth, timed):
         within += low <= mean <= high
         lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} |"
                      f" {truth[form][0]['bytes']:.0f} | {float(row['latency_us']):.0f} | {timed[row['format']]:.0f} |")
-    trials = [row for row in found["trials"] if row["kind"] in ("scratch", "transfer")]
+    trials = explored(found)
     trivial = statistics.mean(float(row["accuracy"]) for row in trials)
     error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
     trivial_error = statistics.mean(abs(trivial - m) for m in means)
@@ -260,7 +280,7 @@ def report_choice(options, found, truth):
     best, choice = max(means, key=means.get), short(found["choice"])
     seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
     place = sorted(means.values(), reverse=True).index(means[choice]) + 1
-    trained = sum(row["kind"] in ("scratch", "transfer") for row in found["trials"])
+    trained = len(explored(found))
     return "\n".join([
         f"A choice among {len(means)} formats of which the design trained {trained}, all trained with {options.space_seeds} seeds"
         " each:", "",
@@ -279,11 +299,15 @@ def parse_options():
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--state", type=pathlib.Path, required=True)
     parser.add_argument("--out")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if min(options.seeds, options.space_seeds) < 2:
+        parser.error("a deviation between seeds takes two of them at least")
+    return options
 
 
 def main():
     options = parse_options()
+    check_state(options)
     psql("CREATE EXTENSION imagecalc")
     found = remembered(options.state / "design.json", lambda: wide_design(options))
     formats = pick_formats(found, options.formats)

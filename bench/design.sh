@@ -7,7 +7,7 @@
 # --formats: that the design did not train, to be trained here (default 24).
 # --seeds:   trainings of each, whose mean is the truth, 2 or more (default 2).
 # --space:   how many of the smallest formats a second design chooses from, all of which are trained here (default 30).
-# --space-seeds: trainings of each of them (default 3).
+# --space-seeds: trainings of each of them, 2 or more (default 3).
 # --epochs:  of a training from the file's weights (default 12, the demo's).
 # --state:   keeps what was found there, so that a run that was broken off goes on (default build/bench-design-NAME).
 # --out:     writes the report there, too, as Markdown.
