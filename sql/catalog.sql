@@ -55,6 +55,7 @@ CREATE TABLE imagecalc.design (
     compression_level   integer NOT NULL,
     class_weights       text NOT NULL,
     augmentation        text NOT NULL,
+    stem                text NOT NULL,
     labels              text[] NOT NULL,
     -- state
     state               text NOT NULL DEFAULT 'queued'
@@ -76,8 +77,8 @@ CREATE TABLE imagecalc.design (
     jpeg_decode_us      float8,
     jpeg_transfer_us    float8,
     jpeg_model_us       float8,
-    chosen              integer,              -- packed format
-    encode_us           float8,               -- from a picture file to a value of that format, at compression_level
+    chosen              integer,              -- the trial whose weights are the model's
+    encode_us           float8,               -- from a picture file to a value of its format, at compression_level
     model               text                  -- registered
 );
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.design', '');
@@ -87,6 +88,7 @@ SELECT pg_catalog.pg_extension_config_dump('imagecalc.design_id_seq', '');
 CREATE TABLE imagecalc.candidate (
     design           bigint NOT NULL,
     format           integer NOT NULL,        -- packed
+    stem             boolean NOT NULL,        -- the model begins with a convolution over the coefficients of a block
     bytes            real NOT NULL,           -- mean of a value, over the sample
     bytes_deviation  real NOT NULL,
     fetch_us         real NOT NULL,           -- of an image at the working batch
@@ -102,7 +104,7 @@ CREATE TABLE imagecalc.candidate (
     accuracy_high    real,
     measured         boolean NOT NULL DEFAULT false,  -- else predicted
     on_frontier      boolean NOT NULL DEFAULT false,  -- no other is better in accuracy, latency and bytes at once
-    PRIMARY KEY (design, format)
+    PRIMARY KEY (design, format, stem)
 ) WITH (fillfactor = 50);                     -- all of a design's are updated after each trial
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.candidate', '');
 
@@ -111,6 +113,7 @@ CREATE TABLE imagecalc.trial (
     number      integer NOT NULL,             -- 1, 2, ... as they were run
     kind        text NOT NULL CHECK (kind IN ('reference', 'scratch', 'transfer', 'final')),
     format      integer,                      -- packed; NULL: RGB
+    stem        boolean NOT NULL,             -- as a candidate's
     parent      integer,                      -- the trial whose weights were handed down
     epochs      integer NOT NULL,             -- that were trained
     stopped     boolean NOT NULL,             -- after half of those that it would have had: it could not be chosen

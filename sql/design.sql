@@ -29,6 +29,7 @@ CREATE FUNCTION ic_design(
         compression_level integer  DEFAULT NULL,
         class_weights     text     DEFAULT 'none',
         augmentation      text     DEFAULT 'crop',
+        stem              text     DEFAULT 'none',
         name              text     DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION ic_design IS
@@ -41,7 +42,8 @@ COMMENT ON FUNCTION ic_design IS
     'also train formats outside the budgets. rgb_reference: also train on RGB, registered as NAME_rgb. compression_level: effort that '
     'sizes are predicted for and the DDL asks for, 1 to 19, by default imagecalc.compression_level. class_weights: none, or balanced, so that a '
     'rare label counts in training as much as a frequent one. augmentation: of the pictures in training; crop: random resized crops and flips; '
-    'flip: whole pictures, at random mirrored; none. name: of the resulting model, by default TABLE_ID';
+    'flip: whole pictures, at random mirrored; none. stem: none, or auto, so that each format is explored with another first layer, too, a '
+    'convolution of k x k coefficients at a stride of k. name: of the resulting model, by default TABLE_ID';
 
 CREATE FUNCTION ic_cancel(design bigint) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -97,12 +99,12 @@ CREATE VIEW imagecalc.visible_candidate WITH (security_barrier = true) AS
 GRANT SELECT ON imagecalc.visible_candidate TO PUBLIC;
 
 CREATE FUNCTION imagecalc.predictions(design bigint,
-        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT format text, OUT stem boolean, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
         OUT single_latency_us real, OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text)
     RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 6048
     BEGIN ATOMIC
-        SELECT imagecalc.format_text(c.format), c.accuracy, c.accuracy_low, c.accuracy_high, c.measured,
+        SELECT imagecalc.format_text(c.format), c.stem, c.accuracy, c.accuracy_low, c.accuracy_high, c.measured,
                c.fetch_us + c.decode_us + c.transfer_us + c.model_us, c.fetch_us, c.decode_us, c.transfer_us, c.model_us,
                c.single_us, c.latency_measured, c.bytes, c.bytes_deviation, c.on_frontier, c.refusal
         FROM (SELECT imagecalc.own_design(predictions.design) AS id OFFSET 0) AS own  -- asked once, and always
@@ -114,10 +116,10 @@ COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
 
 CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage bigint DEFAULT NULL,
         min_accuracy float8 DEFAULT NULL,
-        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT format text, OUT stem boolean, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT bytes real) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
     BEGIN ATOMIC
-        SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.bytes
+        SELECT p.format, p.stem, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.bytes
         FROM imagecalc.predictions(ic_explore.design) AS p
         WHERE p.accuracy IS NOT NULL
           AND (ic_explore.latency IS NULL
@@ -130,10 +132,10 @@ COMMENT ON FUNCTION ic_explore(bigint, interval, bigint, float8) IS
     'what-if: the formats that meet these budgets, most accurate first, from what the design has learnt; at once';
 
 CREATE FUNCTION ic_frontier(design bigint,
-        OUT format text, OUT accuracy real, OUT measured boolean, OUT latency_us real, OUT bytes real) RETURNS SETOF record
+        OUT format text, OUT stem boolean, OUT accuracy real, OUT measured boolean, OUT latency_us real, OUT bytes real) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED
     BEGIN ATOMIC
-        SELECT p.format, p.accuracy, p.measured, p.latency_us, p.bytes
+        SELECT p.format, p.stem, p.accuracy, p.measured, p.latency_us, p.bytes
         FROM imagecalc.predictions(ic_frontier.design) AS p
         WHERE p.on_frontier
         ORDER BY p.latency_us, p.bytes;
@@ -178,9 +180,9 @@ COMMENT ON FUNCTION imagecalc.conversion(text, "char", name, text, integer, floa
 
 CREATE VIEW ic_designs WITH (security_barrier = true) AS
     SELECT d.id, imagecalc.state_of(d.id, d.state) AS state, d.relation, d.owner,
-           imagecalc.format_text(d.chosen) AS format, d.model,
+           imagecalc.format_text(t.format) AS format, t.stem, d.model,
            CASE WHEN d.chosen IS NOT NULL AND c.relkind IN ('r'::"char", 'p'::"char") THEN
-               imagecalc.conversion(d.relation, c.relkind, d.image_column, imagecalc.format_text(d.chosen), d.compression_level,
+               imagecalc.conversion(d.relation, c.relkind, d.image_column, imagecalc.format_text(t.format), d.compression_level,
                                     n.rows, n.rows * d.encode_us / 1e6::float8)
            END AS ddl,
            t.accuracy, k.bytes, n.latency_us, r.accuracy AS rgb_accuracy, d.jpeg_bytes, n.rgb_latency_us,
@@ -189,12 +191,12 @@ CREATE VIEW ic_designs WITH (security_barrier = true) AS
            d.training_images, d.validation_images, d.rejected_images, d.created_at, d.started_at, d.finished_at, d.error
     FROM imagecalc.design AS d
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(d.relation)::oid
-    LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = d.chosen
+    LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.number = d.chosen
+    LEFT JOIN imagecalc.candidate AS k ON k.design = d.id AND k.format = t.format AND k.stem = t.stem
     CROSS JOIN LATERAL (SELECT coalesce(imagecalc.rows_now(c.oid),
                                         (d.training_images + d.validation_images + d.rejected_images)::float8) AS rows,
                                k.fetch_us + k.decode_us + k.transfer_us + k.model_us AS latency_us,
                                d.jpeg_fetch_us + d.jpeg_decode_us + d.jpeg_transfer_us + d.jpeg_model_us AS rgb_latency_us) AS n
-    LEFT JOIN imagecalc.trial AS t ON t.design = d.id AND t.kind = 'final'::text
     LEFT JOIN imagecalc.trial AS r ON r.design = d.id AND r.kind = 'reference'::text
     WHERE imagecalc.may_see(d.owner);
 COMMENT ON VIEW ic_designs IS
@@ -204,13 +206,13 @@ COMMENT ON VIEW ic_designs IS
     'which gives them up, under an ACCESS EXCLUSIVE lock; with CALL ic_apply, which keeps them, under none that lasts';
 
 CREATE FUNCTION ic_candidates(design bigint,
-        OUT format text, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
+        OUT format text, OUT stem boolean, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT fetch_us real, OUT decode_us real, OUT transfer_us real, OUT model_us real,
         OUT single_latency_us real, OUT latency_measured boolean, OUT bytes real, OUT bytes_deviation real, OUT on_frontier boolean, OUT refusal text,
         OUT saved_bytes bigint, OUT saved_seconds_a_million real) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 6048
     BEGIN ATOMIC
-        SELECT p.format, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.fetch_us, p.decode_us,
+        SELECT p.format, p.stem, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.fetch_us, p.decode_us,
                p.transfer_us, p.model_us, p.single_latency_us, p.latency_measured, p.bytes, p.bytes_deviation, p.on_frontier, p.refusal,
                (d.pictures::float8 * (d.jpeg_bytes - p.bytes::float8))::bigint, (d.rgb_latency_us - p.latency_us::float8)::real
         FROM imagecalc.predictions(ic_candidates.design) AS p
@@ -218,7 +220,7 @@ CREATE FUNCTION ic_candidates(design bigint,
                    FROM ic_designs AS i WHERE i.id = ic_candidates.design) AS d ON true;
     END;
 COMMENT ON FUNCTION ic_candidates(bigint) IS
-    'every format of the design space as the design sees it. accuracy: predicted, or measured, with its interval; NULL where the format '
+    'every format of the design space as the design sees it, with a stem, too, where it tries them. accuracy: predicted, or measured, with its interval; NULL where the format '
     'may not be chosen. Latency in microseconds an image by component at the working batch, latency_batch, and as a whole for one image at a '
     'time, measured or fitted; bytes: mean of a value, with the deviation '
     'over the sample. refusal: what the model said of a tensor of this size. saved_bytes: what converting the table would save; '
@@ -238,11 +240,11 @@ COMMENT ON FUNCTION ic_report(bigint) IS
 
 CREATE VIEW ic_progress WITH (security_barrier = true) AS
     SELECT d.id AS design, n.state, d.phase, d.step, d.steps,
-           imagecalc.format_text(b.format) AS best_format, b.accuracy AS best_accuracy,
+           imagecalc.format_text(b.format) AS best_format, b.stem AS best_stem, b.accuracy AS best_accuracy,
            CASE WHEN n.state = 'running'::text THEN d.eta END AS eta, d.error
     FROM imagecalc.design AS d
     CROSS JOIN LATERAL (SELECT imagecalc.state_of(d.id, d.state) AS state) AS n
-    LEFT JOIN LATERAL (SELECT t.format, t.accuracy FROM imagecalc.trial AS t
+    LEFT JOIN LATERAL (SELECT t.format, t.stem, t.accuracy FROM imagecalc.trial AS t
                        WHERE t.design = d.id AND t.format IS NOT NULL AND NOT t.stopped
                        ORDER BY t.accuracy DESC, t.number LIMIT 1) AS b ON true
     WHERE imagecalc.may_see(d.owner);
@@ -254,16 +256,16 @@ CREATE VIEW imagecalc.visible_trial WITH (security_barrier = true) AS
 GRANT SELECT ON imagecalc.visible_trial TO PUBLIC;
 
 CREATE FUNCTION ic_trials(design bigint,
-        OUT trial integer, OUT kind text, OUT format text, OUT parent integer, OUT epochs integer, OUT stopped boolean, OUT accuracy real,
+        OUT trial integer, OUT kind text, OUT format text, OUT stem boolean, OUT parent integer, OUT epochs integer, OUT stopped boolean, OUT accuracy real,
         OUT top5_accuracy real, OUT loss real, OUT seconds real, OUT finished_at timestamptz) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.parent, t.epochs, t.stopped, t.accuracy, t.top5_accuracy,
+        SELECT t.number, t.kind, coalesce(imagecalc.format_text(t.format), 'rgb'), t.stem, t.parent, t.epochs, t.stopped, t.accuracy, t.top5_accuracy,
                t.loss, t.seconds, t.finished_at
         FROM imagecalc.visible_trial AS t WHERE t.design = ic_trials.design ORDER BY t.number;
     END;
 COMMENT ON FUNCTION ic_trials(bigint) IS
     'every training that a design ran. kind: reference (on RGB), scratch (from the file''s weights), transfer (from the parent''s '
-    'weights), final (the chosen format, all epochs). stopped: after half of the epochs, as it could not be chosen. accuracy: 0..1 on the validation pictures; top5_accuracy: '
+    'weights), final (the best one or two of them, from the file''s weights, all epochs). stopped: after half of the epochs, as it could not be chosen. accuracy: 0..1 on the validation pictures; top5_accuracy: '
     'whose label is among the five most probable; loss: cross entropy there';
 
 -- The designs that the current transaction made.
@@ -278,17 +280,23 @@ CREATE FUNCTION imagecalc.percent(fraction real) RETURNS text LANGUAGE sql IMMUT
     END;
 COMMENT ON FUNCTION imagecalc.percent(real) IS 'a fraction in per cent, with one digit';
 
+CREATE FUNCTION imagecalc.candidate_text(format text, stem boolean) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT candidate_text.format || CASE WHEN candidate_text.stem THEN ' + stem'::text ELSE ''::text END;
+    END;
+COMMENT ON FUNCTION imagecalc.candidate_text(text, boolean) IS 'a format with or without a stem, as a report names it';
+
 -- What ic_wait tells of a design; no row where there is none that the user may see.
 CREATE FUNCTION imagecalc.status(design bigint, OUT ended boolean, OUT well boolean, OUT line text) RETURNS SETOF record
     LANGUAGE sql STABLE
     BEGIN ATOMIC
         SELECT p.state NOT IN ('queued'::text, 'running'::text), p.state = 'done'::text,
                CASE p.state
-                   WHEN 'done'::text THEN pg_catalog.format('done, %s at %s %%', d.format, imagecalc.percent(d.accuracy))
+                   WHEN 'done'::text THEN pg_catalog.format('%s, %s at %s %%', p.phase, imagecalc.candidate_text(d.format, d.stem), imagecalc.percent(d.accuracy))
                    WHEN 'queued'::text THEN p.phase
                    WHEN 'running'::text THEN pg_catalog.concat_ws(', ',
                        pg_catalog.concat(p.phase, ' ' || p.step::text || '/' || p.steps::text),
-                       'best so far ' || p.best_format || ' at ' || imagecalc.percent(p.best_accuracy) || ' %',
+                       'best so far ' || imagecalc.candidate_text(p.best_format, p.best_stem) || ' at ' || imagecalc.percent(p.best_accuracy) || ' %',
                        'about ' || pg_catalog.date_trunc('second', p.eta)::text || ' to go')
                    ELSE pg_catalog.concat_ws(': ', p.state, p.error)
                END

@@ -17,11 +17,11 @@ using Eigen::VectorXd;
 
 // ---- what distinguishes formats
 
-constexpr int kFeatures = 6;
+constexpr int kFeatures = 7;
 using Features = Eigen::Matrix<double, kFeatures, 1>;
 
 // Each over a range of about 2, so that one length scale suits all to begin with.
-Features features_of(const Format& format, double bytes) {
+Features features_of(const Format& format, bool stem, double bytes) {
   const Geometry shape = geometry(format, format.size, format.size);
   Features features;
   features << std::log2(std::max(bytes, 1.0)) / 2,
@@ -29,7 +29,8 @@ Features features_of(const Format& format, double bytes) {
       std::log2(format.block) / 2,
       std::log2(format.kept) / 2,
       std::log2(format.quantizer),
-      halves_rows(format.subsampling) + halves_columns(format.subsampling);
+      halves_rows(format.subsampling) + halves_columns(format.subsampling),
+      stem;
   return features;
 }
 
@@ -53,7 +54,7 @@ Belief prior_belief() {
   set(kSmooth, 0.7, 0.5);
   set(kSlope, 0.3, 0.7);
   set(kNoise, 0.45, 0.4);
-  set(kHandedDown, 0.5, 0.5);
+  set(kHandedDown, 0.1, 0.5);  // little: those from the file's weights are few, and all large, so that it could be their size as well
   set(kHandedDownNoise, 0.25, 0.5);
   return belief;
 }
@@ -71,7 +72,7 @@ class AccuracyModel::Process {
   explicit Process(const std::vector<AccuracySample>& samples) : inputs_(kFeatures, samples.size()), values_(samples.size()) {
     for (std::size_t i = 0; i < samples.size(); ++i) {
       const auto column = static_cast<Eigen::Index>(i);
-      inputs_.col(column) = features_of(samples[i].format, samples[i].bytes);
+      inputs_.col(column) = features_of(samples[i].format, samples[i].stem, samples[i].bytes);
       values_[column] = samples[i].accuracy;
       handed_down_.push_back(samples[i].handed_down);
     }
@@ -86,8 +87,8 @@ class AccuracyModel::Process {
     scaled_ = inputs_.array().colwise() / parameters_.head<kFeatures>().array().exp();
   }
 
-  Estimate predict(const Format& format, double bytes) const {
-    const Features input = features_of(format, bytes) - middle_;
+  Estimate predict(const Format& format, bool stem, double bytes) const {
+    const Features input = features_of(format, stem, bytes) - middle_;
     const VectorXd shared = covariances_with(input);
     const double variance = covariance(input, input, parameters_) - shared.dot(precision_ * shared);
     return {shift_ + scale_ * shared.dot(weights_), scale_ * std::sqrt(std::max(variance, 0.0))};
@@ -185,8 +186,8 @@ AccuracyModel::AccuracyModel(const std::vector<AccuracySample>& samples) {
 
 AccuracyModel::~AccuracyModel() = default;
 
-AccuracyModel::Estimate AccuracyModel::predict(const Format& format, double bytes) const {
-  return process_->predict(format, bytes);
+AccuracyModel::Estimate AccuracyModel::predict(const Format& format, bool stem, double bytes) const {
+  return process_->predict(format, stem, bytes);
 }
 
 double AccuracyModel::seed_deviation() const { return process_->seed_deviation(); }

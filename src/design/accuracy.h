@@ -17,6 +17,7 @@ struct AccuracySample {
   Format format;
   double bytes = 0;          // mean of a value
   double accuracy = 0;       // 0..1
+  bool stem = false;         // the model begins with a convolution over a block's coefficients
   bool handed_down = false;  // from another trial's weights by few epochs: they may be some points off what all epochs reach
 };
 
@@ -32,7 +33,7 @@ class AccuracyModel {
   struct Estimate {
     double mean = 0, deviation = 0;
   };
-  Estimate predict(const Format& format, double bytes) const;
+  Estimate predict(const Format& format, bool stem, double bytes) const;
 
   // Of the accuracies of one format over seeds.
   double seed_deviation() const;

@@ -70,10 +70,10 @@ std::vector<SizeGroup> group_by_size(const std::vector<Format>& formats) {
   return groups;
 }
 
-std::size_t middle_by_block(std::vector<std::size_t> members, const std::vector<Format>& formats) {
+std::vector<std::size_t> by_block(std::vector<std::size_t> members, const std::vector<Format>& formats) {
   std::stable_sort(members.begin(), members.end(),
                    [&](std::size_t a, std::size_t b) { return formats[a].block < formats[b].block; });
-  return members[members.size() / 2];
+  return members;
 }
 
 // The group whose area is nearest to the target, by ratio.
@@ -92,6 +92,41 @@ MonotoneFit fit(const std::vector<LatencySample>& samples, X x, Y y) {
 
 double sample_bytes(const LatencySample& sample) { return sample.bytes; }
 double sample_area(const LatencySample& sample) { return area(size_of(sample.format)); }
+
+constexpr std::size_t kFewestToWeigh = 4;  // a line goes through two points whatever the weight
+
+double weighted_area(const Format& format, double map_weight) {
+  return area(size_of(format)) + map_weight * area(map_size(format, true));
+}
+
+// Of the model's times with the weighted areas; 0 where they do not vary.
+double correlation(const std::vector<LatencySample>& samples, double map_weight) {
+  const auto count = double(samples.size());
+  double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+  for (const LatencySample& sample : samples) {
+    const double size = weighted_area(sample.format, map_weight), time = sample.measured.model;
+    x += size / count;
+    y += time / count;
+    xx += size * size / count;
+    yy += time * time / count;
+    xy += size * time / count;
+  }
+  const double variances = (xx - x * x) * (yy - y * y);
+  return variances > 0 ? (xy - x * y) / std::sqrt(variances) : 0;
+}
+
+double find_map_weight(const std::vector<LatencySample>& samples) {
+  if (samples.size() < kFewestToWeigh) return 0;
+  constexpr double kLeast = 0.25, kMost = 1 << 16;  // far apart: from no part in it to nearly all
+  double found = 0, most = correlation(samples, 0);
+  for (double weight = kLeast; weight <= kMost; weight *= 2) {
+    const double here = correlation(samples, weight);
+    if (here <= most) continue;
+    most = here;
+    found = weight;
+  }
+  return found;
+}
 
 }  // namespace
 
@@ -114,7 +149,14 @@ double MonotoneFit::operator()(double x) const {
   return line_through(right[-1], right[0], x);
 }
 
-std::vector<std::size_t> latency_grid(const std::vector<Format>& formats, std::size_t count) {
+TensorSize map_size(const Format& format, bool stem) {
+  const TensorSize tensor = size_of(format);
+  return stem ? TensorSize{tensor.height / format.kept, tensor.width / format.kept} : tensor;
+}
+
+bool may_have_stem(const Format& format) { return format.kept > 1; }
+
+std::vector<std::size_t> latency_grid(const std::vector<Format>& formats, bool stem, std::size_t count) {
   if (formats.empty() || count == 0) return {};
   const std::vector<SizeGroup> groups = group_by_size(formats);
   const double first = std::log(area(groups.front().size)), last = std::log(area(groups.back().size));
@@ -128,19 +170,26 @@ std::vector<std::size_t> latency_grid(const std::vector<Format>& formats, std::s
   chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
 
   std::vector<std::size_t> grid;
-  for (std::size_t group : chosen) grid.push_back(middle_by_block(groups[group].formats, formats));
+  for (std::size_t group : chosen) {
+    const std::vector<std::size_t> members = by_block(groups[group].formats, formats);
+    const bool most_blocks = grid.size() % 2 == 0;
+    grid.push_back(!stem ? members[members.size() / 2] : most_blocks ? members.front() : members.back());
+  }
   return grid;
 }
 
-LatencyModel::LatencyModel(const std::vector<LatencySample>& samples)
-    : fetch_(fit(samples, sample_bytes, [](const Latency& l) { return l.fetch; })),
+LatencyModel::LatencyModel(const std::vector<LatencySample>& samples, bool stem)
+    : map_weight_(stem ? find_map_weight(samples) : 0),
+      fetch_(fit(samples, sample_bytes, [](const Latency& l) { return l.fetch; })),
       decode_(fit(samples, sample_area, [](const Latency& l) { return l.decode; })),
       transfer_(fit(samples, sample_area, [](const Latency& l) { return l.transfer; })),
-      model_(fit(samples, sample_area, [](const Latency& l) { return l.model; })) {}
+      model_(fit(
+          samples, [this](const LatencySample& sample) { return weighted_area(sample.format, map_weight_); },
+          [](const Latency& l) { return l.model; })) {}
 
 Latency LatencyModel::predict(const Format& format, double bytes) const {
   const double x = area(size_of(format));
-  return {.fetch = fetch_(bytes), .decode = decode_(x), .transfer = transfer_(x), .model = model_(x)};
+  return {.fetch = fetch_(bytes), .decode = decode_(x), .transfer = transfer_(x), .model = model_(weighted_area(format, map_weight_))};
 }
 
 }  // namespace imagecalc

@@ -6,6 +6,7 @@
 #include <map>
 #include <numbers>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 #include "format/error.h"
@@ -14,6 +15,7 @@ namespace imagecalc {
 namespace {
 
 constexpr int kMaxRefinements = 3;
+constexpr int kFinalists = 2;
 
 // A format promises too little where a training is expected to improve the choice by less than a tenth of a point, or where a
 // latency is to be saved, by less than two per cent of it.
@@ -47,16 +49,22 @@ void check_settings(const SearchSettings& settings) {
                 "Set trials_per_bucket to 1 or more.");
 }
 
-// What nearly no trial gains from halfway to its end, as far as these tell; nothing where they are too few.
+// 0 of none.
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / std::max(1.0, static_cast<double>(values.size()));
+}
+
+// What nearly no trial gains from halfway to its end, as far as these tell; nothing where they are too few. They are those that
+// did not stop, which gained the most.
 std::optional<double> largest_gain(const std::vector<double>& gains) {
   if (gains.size() < kFewestGains) return std::nullopt;
-  const double mean = std::accumulate(gains.begin(), gains.end(), 0.0) / static_cast<double>(gains.size());
+  const double mean = mean_of(gains);
   double squares = 0;
   for (double gain : gains) squares += (gain - mean) * (gain - mean);
   return mean + kSureDeviations * std::sqrt(squares / static_cast<double>(gains.size() - 1));
 }
 
-// Of two formats of one block size, as far as weights are concerned: by how many doublings the kept coefficients differ; of more
+// Of two formats of one family, as far as weights are concerned: by how many doublings the kept coefficients differ; of more
 // weight, along how many axes only one is halved, which moves every frequency; of little, by how many doublings the quantizer.
 double unlikeness(const Format& a, const Format& b) {
   const auto doublings = [](double from, double to) { return std::abs(std::log2(to / from)); };
@@ -89,12 +97,13 @@ struct Search::Record {
   std::vector<std::optional<double>> measured;  // by candidate, its latest trial that belongs to the curve and ran to its end
   std::vector<bool> tried;                      // by candidate: measured, or stopped halfway
   std::vector<std::optional<double>> final;     // by candidate: more epochs, so no part of the curve
-  std::vector<std::pair<Format, int>> weights;  // of what was trained to the end, and by which trial
+  std::vector<std::pair<std::size_t, int>> weights;  // what was trained to the end, and by which trial
   std::vector<AccuracySample> samples;          // all of them that ran to their end, final ones too
   std::optional<double> reference;
-  std::map<int, std::vector<double>> gains;  // by block size, of trials from halfway to their ends
+  std::map<Family, std::vector<double>> gains;  // of trials from halfway to their ends
   int stops = 0;       // how many trials stopped since the last one that did not
-  bool ended = false;  // there was a final training
+  std::vector<AccuracySample> stopped;          // the others, with what they would probably have reached
+  int finalists = 0;
 };
 
 Search::Search(std::vector<Candidate> candidates, const SearchSettings& settings, const Budgets& budgets)
@@ -110,7 +119,7 @@ Search::Search(std::vector<Candidate> candidates, const SearchSettings& settings
                    [this](std::size_t a, std::size_t b) { return candidates_[a].bytes < candidates_[b].bytes; });
   for (std::size_t i = 0; i < ordered_.size(); ++i) {
     position_[ordered_[i]] = i;
-    roots_[candidates_[ordered_[i]].format.block] = ordered_[i];
+    roots_[family(candidates_[ordered_[i]])] = ordered_[i];
   }
 }
 
@@ -144,6 +153,11 @@ std::vector<std::size_t> Search::spread(int bucket) const {
   return chosen;
 }
 
+AccuracyModel::Estimate Search::estimate(const AccuracyModel& model, std::size_t candidate) const {
+  const Candidate& asked = candidates_[candidate];
+  return model.predict(asked.format, asked.stem, asked.bytes);
+}
+
 Search::Record Search::read(const std::vector<Trial>& trials) const {
   std::vector<Trial> sorted = trials;
   std::stable_sort(sorted.begin(), sorted.end(), [](const Trial& a, const Trial& b) { return a.number < b.number; });
@@ -157,15 +171,20 @@ Search::Record Search::read(const std::vector<Trial>& trials) const {
     const Candidate& candidate = candidates_[*trial.candidate];
     record.stops = trial.stopped ? record.stops + 1 : 0;
     if (trial.kind != TrialKind::final) record.tried[*trial.candidate] = true;
-    if (trial.stopped) continue;
-    record.samples.push_back({candidate.format, candidate.bytes, trial.accuracy, trial.kind == TrialKind::transfer});
-    if (trial.halfway) record.gains[candidate.format.block].push_back(trial.accuracy - *trial.halfway);
+    if (trial.stopped) {
+      const double probably = trial.accuracy + mean_of(record.gains[family(candidate)]);
+      record.stopped.push_back({candidate.format, candidate.bytes, probably, candidate.stem, true});
+      continue;
+    }
+    record.samples.push_back(
+        {candidate.format, candidate.bytes, trial.accuracy, candidate.stem, trial.kind == TrialKind::transfer});
+    if (trial.halfway) record.gains[family(candidate)].push_back(trial.accuracy - *trial.halfway);
     if (trial.kind == TrialKind::final) {
-      record.ended = true;
+      ++record.finalists;
       record.final[*trial.candidate] = trial.accuracy;
     } else {
       record.measured[*trial.candidate] = trial.accuracy;
-      record.weights.emplace_back(candidate.format, trial.number);
+      record.weights.emplace_back(*trial.candidate, trial.number);
     }
   }
   return record;
@@ -178,7 +197,8 @@ std::vector<AccuracySample> Search::samples_of(const std::vector<int>& buckets, 
   for (int bucket : buckets) {
     for (std::size_t format : spread(bucket)) {
       if (auto accuracy = record.measured[format]) {
-        samples.push_back({candidates_[format].format, candidates_[format].bytes, *accuracy, false});
+        const Candidate& candidate = candidates_[format];
+        samples.push_back({candidate.format, candidate.bytes, *accuracy, candidate.stem, false});
       }
     }
   }
@@ -200,7 +220,7 @@ std::optional<int> Search::next_bucket(std::vector<int> sampled, const Record& r
   };
   auto uncertainty = [&](int bucket) {
     const std::size_t middle = ordered_[(bucket_begin(bucket) + bucket_begin(bucket + 1)) / 2];
-    return model.predict(candidates_[middle].format, candidates_[middle].bytes).deviation;
+    return estimate(model, middle).deviation;
   };
   std::optional<int> next;
   double most = -1;
@@ -215,16 +235,16 @@ std::optional<int> Search::next_bucket(std::vector<int> sampled, const Record& r
   return next;
 }
 
-// Weights are handed down within a block size, which decides what a place of the tensor means, from the format that is most like
-// this one, its latest trial where several are. Where a block size has none yet its least compressing format comes first, from the
-// file's weights: what was trained on many coefficients soon gets on with few, but not the other way about.
+// Weights are handed down within a block size, which decides what a place of the tensor means, with a stem or without, from the
+// format that is most like this one, its latest trial where several are. Where there is none yet the least compressing format of
+// them comes first, from the file's weights: what was trained on many coefficients soon gets on with few, but not the other way about.
 TrialPlan Search::training_of(std::size_t candidate, const Record& record) const {
-  const Format& format = candidates_[candidate].format;
-  TrialPlan plan{.kind = TrialKind::scratch, .candidate = roots_.at(format.block), .parent = {}, .least_halfway = {}};
+  const Candidate& wanted = candidates_[candidate];
+  TrialPlan plan{.kind = TrialKind::scratch, .candidate = roots_.at(family(wanted)), .parent = {}, .least_halfway = {}};
   double nearest = std::numeric_limits<double>::infinity();
   for (const auto& [other, trial] : record.weights) {
-    const double distance = unlikeness(other, format);
-    if (other.block != format.block || distance > nearest) continue;
+    const double distance = unlikeness(candidates_[other].format, wanted.format);
+    if (family(candidates_[other]) != family(wanted) || distance > nearest) continue;
     nearest = distance;
     plan = {.kind = TrialKind::transfer, .candidate = candidate, .parent = trial, .least_halfway = {}};
   }
@@ -235,21 +255,24 @@ TrialPlan Search::training_of(std::size_t candidate, const Record& record) const
 // its latency. choice: the best so far, and what the model makes of its accuracy.
 double Search::promise(std::size_t candidate, const AccuracyModel& model, const Record& record,
                        const std::optional<std::pair<std::size_t, double>>& choice) const {
-  const auto estimate = model.predict(candidates_[candidate].format, candidates_[candidate].bytes);
-  if (!budgets_.max_accuracy_loss) return choice ? expected_gain(estimate, choice->second) : 1;
+  const auto expected = estimate(model, candidate);
+  if (!budgets_.max_accuracy_loss) return choice ? expected_gain(expected, choice->second) : 1;
   const double saved = choice ? 1 - candidates_[candidate].latency_us / candidates_[choice->first].latency_us : 1;
   if (saved <= 0) return 0;
-  const double chance = probability_above(estimate, record.reference.value_or(1) - *budgets_.max_accuracy_loss);
+  const double chance = probability_above(expected, record.reference.value_or(1) - *budgets_.max_accuracy_loss);
   return chance < kLeastChance && choice ? 0 : saved * chance;
 }
 
-// The format within the budgets whose training promises most, where that is enough.
+// The format within the budgets whose training promises most, where that is enough. What stopped halfway tells that its
+// neighbours are not worth it either.
 std::optional<std::size_t> Search::most_promising(const Record& record) const {
   if (record.samples.empty()) return std::nullopt;
-  const AccuracyModel model(record.samples);
+  std::vector<AccuracySample> samples = record.samples;
+  samples.insert(samples.end(), record.stopped.begin(), record.stopped.end());
+  const AccuracyModel model(samples);
   std::optional<std::pair<std::size_t, double>> choice;
   if (const auto known = best(record.measured, record)) {
-    choice.emplace(*known, model.predict(candidates_[*known].format, candidates_[*known].bytes).mean);
+    choice.emplace(*known, estimate(model, *known).mean);
   }
   std::optional<std::size_t> found;
   double most = budgets_.max_accuracy_loss ? kLeastLatencyGain : kLeastAccuracyGain;
@@ -265,7 +288,7 @@ std::optional<std::size_t> Search::most_promising(const Record& record) const {
 
 // What a trial must reach halfway to be chosen after all, as far as the others of its block size tell.
 std::optional<double> Search::least_halfway(std::size_t candidate, const Record& record) const {
-  const auto gains = record.gains.find(candidates_[candidate].format.block);
+  const auto gains = record.gains.find(family(candidates_[candidate]));
   const auto gain = gains == record.gains.end() ? std::nullopt : largest_gain(gains->second);
   if (!gain) return std::nullopt;
   if (budgets_.max_accuracy_loss) return record.reference.value_or(0) - *budgets_.max_accuracy_loss - *gain;
@@ -307,38 +330,72 @@ std::optional<std::size_t> Search::best(const std::vector<std::optional<double>>
   return found;
 }
 
-std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
-  if (!feasible_) return std::nullopt;
-  const Record record = read(trials);
-  if (wants_reference() && !record.reference)
-    return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}, .least_halfway = {}};
-  if (record.ended) return std::nullopt;
-
+// The next trial of a sampled bucket or, beside those, for the choice; nothing when none promises anything.
+std::optional<TrialPlan> Search::explore(const Record& record) const {
   std::vector<int> sampled;
   while (const auto bucket = next_bucket(sampled, record)) {
     const bool may_stop = sampled.size() >= 2 && !settings_.explore_all && best(record.measured, record);
     const auto formats = spread(*bucket);
     const auto untried = std::find_if(formats.begin(), formats.end(), [&](std::size_t f) { return !record.tried[f]; });
-    const bool begun = std::any_of(formats.begin(), formats.end(), [&](std::size_t f) { return record.tried[f]; });
-    if (may_stop && !begun && !most_promising(record)) break;
+    if (untried != formats.end() && may_stop && !most_promising(record)) break;
     if (untried != formats.end()) return training_of(*untried, record);
     sampled.push_back(*bucket);
   }
-  if (auto plan = refine(sampled, record)) return plan;
-
-  const auto choice = best(record.measured, record);
-  if (!choice) return std::nullopt;
-  return TrialPlan{.kind = TrialKind::final, .candidate = choice, .parent = {}, .least_halfway = {}};
+  return refine(sampled, record);
 }
 
-int Search::planned_trials() const {
-  if (!feasible_) return 0;
+// Of formats that are about equally good the one that was measured best is as much lucky as it is good. So the second best is
+// trained in full, too, where that is expected to give a better model; with an allowed loss, where the first one does not keep it.
+std::optional<TrialPlan> Search::next_finalist(const Record& record) const {
+  if (record.finalists >= kFinalists) return std::nullopt;
+  const auto first = best(record.final, record);
+  if (first && budgets_.max_accuracy_loss) return std::nullopt;
+  auto others = record.measured;
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (record.final[i]) others[i].reset();
+  }
+  const auto finalist = best(others, record);
+  if (!finalist) return std::nullopt;
+  if (first) {
+    const double scatter = std::numbers::sqrt2 * AccuracyModel(record.samples).seed_deviation();  // between two trainings
+    if (expected_gain({*others[*finalist], scatter}, *record.final[*first]) < kLeastAccuracyGain) return std::nullopt;
+  }
+  return TrialPlan{.kind = TrialKind::final, .candidate = finalist, .parent = {}, .least_halfway = {}};
+}
+
+std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
+  if (!feasible_) return std::nullopt;
+  const Record record = read(trials);
+  if (wants_reference() && !record.reference)
+    return TrialPlan{.kind = TrialKind::reference, .candidate = {}, .parent = {}, .least_halfway = {}};
+  if (record.finalists == 0) {
+    if (auto plan = explore(record)) return plan;
+  }
+  return next_finalist(record);
+}
+
+Remaining Search::remaining(const std::vector<Trial>& trials) const {
+  if (!feasible_) return {};
+  const Record record = read(trials);
+  const int finalists = std::min(kFinalists, int(ordered_.size())) - record.finalists;
+  if (record.finalists > 0) return {.full = finalists, .transfers = 0};
+  std::set<Family> known;
+  for (const auto& [candidate, trial] : record.weights) known.insert(family(candidates_[candidate]));
+  const auto tried = std::count(record.tried.begin(), record.tried.end(), true);
+  const int explorations = std::max(0, most_explorations() - int(tried));
+  const int roots = std::min(int(roots_.size() - known.size()), explorations);
+  const bool reference = wants_reference() && !record.reference;
+  return {.full = reference + roots + finalists, .transfers = explorations - roots};
+}
+
+// Trials before the finalists, without the reference.
+int Search::most_explorations() const {
   const int buckets = bucket_count(), sampled = std::min(settings_.sampled_buckets, buckets);
   const int largest_bucket = (int(ordered_.size()) + buckets - 1) / buckets;
   const int in_samples = sampled * std::min(settings_.trials_per_bucket, largest_bucket);
   const int others = std::max(kMaxRefinements * settings_.trials_per_bucket, int(roots_.size()));
   const int refinements = std::min(others, int(ordered_.size()) - in_samples);
-  return (wants_reference() ? 1 : 0) + in_samples + std::max(refinements, 0) + 1;
+  return in_samples + std::max(refinements, 0);
 }
 
 std::vector<std::optional<Prediction>> Search::predict(const std::vector<Trial>& trials) const {
@@ -352,18 +409,25 @@ std::vector<std::optional<Prediction>> Search::predict(const std::vector<Trial>&
       predictions[candidate] = Prediction{.accuracy = *measured, .low = *measured, .high = *measured, .measured = true};
       continue;
     }
-    const auto estimate = model.predict(candidates_[candidate].format, candidates_[candidate].bytes);
-    const double reach = kNineOfTen * std::hypot(estimate.deviation, model.seed_deviation());
+    const auto expected = estimate(model, candidate);
+    const double reach = kNineOfTen * std::hypot(expected.deviation, model.seed_deviation());
     const auto cut = [](double accuracy) { return std::clamp(accuracy, 0.0, 1.0); };
-    predictions[candidate] = Prediction{.accuracy = cut(estimate.mean), .low = cut(estimate.mean - reach),
-                                        .high = cut(estimate.mean + reach)};
+    predictions[candidate] = Prediction{.accuracy = cut(expected.mean), .low = cut(expected.mean - reach),
+                                        .high = cut(expected.mean + reach)};
   }
   return predictions;
 }
 
 std::optional<std::size_t> Search::choose(const std::vector<Trial>& trials) const {
   const Record record = read(trials);
-  return best(record.measured, record);
+  if (record.finalists == 0) return best(record.measured, record);
+  if (const auto choice = best(record.final, record)) return choice;
+  return std::max_element(record.final.begin(), record.final.end()) - record.final.begin();
+}
+
+bool Search::keeps_budgets(const std::vector<Trial>& trials) const {
+  const Record record = read(trials);
+  return best(record.finalists == 0 ? record.measured : record.final, record).has_value();
 }
 
 // By falling accuracy, then rising latency and bytes, only an earlier one can beat a later one. Of those seen so far `least`

@@ -25,6 +25,7 @@ struct Candidate {
   double bytes = 0;       // mean predicted bytes of a value
   double latency_us = 0;  // predicted, an image, all components
   bool accepted = true;   // the model takes a tensor of this size
+  bool stem = false;      // it begins with a convolution over a block's coefficients, k x k at a stride of k
 };
 
 // Absent ones do not bind. max_accuracy_loss: 0..1 below the reference, the same model trained the same way on RGB.
@@ -46,7 +47,7 @@ enum class TrialKind {
   reference,  // on RGB
   scratch,    // from the file's weights, all epochs
   transfer,   // from another trial's weights, few epochs
-  final       // the chosen format, from the file's weights, all epochs
+  final       // a finalist, from the file's weights, all epochs
 };
 
 struct Trial {
@@ -64,6 +65,11 @@ struct TrialPlan {
   std::optional<std::size_t> candidate;
   std::optional<int> parent;  // the trial whose weights are handed down
   std::optional<double> least_halfway;  // with a lower accuracy after half of the epochs it cannot be chosen, and may stop there
+};
+
+// Trainings to come, at most.
+struct Remaining {
+  int full = 0, transfers = 0;  // of all epochs; of weights that are handed down
 };
 
 // Accuracy of a candidate as the trials so far tell it. For a measured one all three are what was measured. Else it is what
@@ -91,29 +97,40 @@ class Search {
   // The next trial, or nothing when all that was asked has been trained, or nothing can meet the budgets.
   // Order: the reference if one is wanted; the least compressing bucket; the most compressing; then between sampled
   // neighbours where the curve bends most or is least certain; within a bucket spread evenly by bytes from least to most
-  // compressing, and before the first of a block size its least compressing one; then, one by one, the format that promises most to be a better choice; the final training. Where no format
-  // promises anything any more the rest of the sampling is left out, unless all is to be explored.
+  // compressing, and before the first of a block size its least compressing one; then, one by one, the format that promises most
+  // to be a better choice; at last the finalists, one or two. Where no format promises anything any more the rest of the sampling
+  // is left out, unless all is to be explored.
   std::optional<TrialPlan> next(const std::vector<Trial>& trials) const;
 
-  // How many trials the whole search takes at most, reference and final training among them: for progress.
-  int planned_trials() const;
+  // What is still to be trained after these, reference and finalists included: for progress.
+  Remaining remaining(const std::vector<Trial>& trials) const;
 
   // One for each candidate; nothing for those outside every bucket or while no trial has ended.
   std::vector<std::optional<Prediction>> predict(const std::vector<Trial>& trials) const;
 
-  // The measured candidate that is best under the budgets: the most accurate, ties to lower latency, then fewer bytes; with
-  // max_accuracy_loss the lowest latency that keeps it. Nothing where none qualifies.
+  // The best of the finalists under the budgets, as long as there is none the best of those measured: the most accurate, ties to
+  // lower latency, then fewer bytes; with max_accuracy_loss the lowest latency that keeps it. Nothing where none qualifies; of
+  // finalists that do not keep the loss after all the most accurate one.
   std::optional<std::size_t> choose(const std::vector<Trial>& trials) const;
+
+  // Whether the choice keeps all budgets: one among finalists may lose more than max_accuracy_loss after all.
+  bool keeps_budgets(const std::vector<Trial>& trials) const;
 
  private:
   struct Record;
 
+  // Candidates among which weights are handed down: of one block size, with a stem or without.
+  using Family = std::pair<int, bool>;
+  static Family family(const Candidate& candidate) { return {candidate.format.block, candidate.stem}; }
+
   bool within_budgets(const Candidate& candidate) const;
   bool wants_reference() const { return budgets_.max_accuracy_loss.has_value() || settings_.train_reference; }
   int bucket_count() const;
+  int most_explorations() const;
   std::size_t bucket_begin(int bucket) const;
   std::vector<std::size_t> spread(int bucket) const;
 
+  AccuracyModel::Estimate estimate(const AccuracyModel& model, std::size_t candidate) const;
   Record read(const std::vector<Trial>& trials) const;
   std::optional<int> next_bucket(std::vector<int> sampled, const Record& record) const;
   std::vector<AccuracySample> samples_of(const std::vector<int>& buckets, const Record& record) const;
@@ -123,6 +140,8 @@ class Search {
                  const std::optional<std::pair<std::size_t, double>>& choice) const;
   std::optional<double> least_halfway(std::size_t candidate, const Record& record) const;
   std::optional<TrialPlan> refine(const std::vector<int>& sampled, const Record& record) const;
+  std::optional<TrialPlan> explore(const Record& record) const;
+  std::optional<TrialPlan> next_finalist(const Record& record) const;
   std::optional<std::size_t> best(const std::vector<std::optional<double>>& accuracy, const Record& record) const;
 
   std::vector<Candidate> candidates_;
@@ -130,7 +149,7 @@ class Search {
   Budgets budgets_;
   std::vector<std::size_t> ordered_;                  // the trainable ones, most compressing first
   std::vector<std::optional<std::size_t>> position_;  // of a candidate in ordered_
-  std::map<int, std::size_t> roots_;                  // by block size, the least compressing trainable one
+  std::map<Family, std::size_t> roots_;               // the least compressing trainable one of each
   bool feasible_ = false;                             // at least one trainable candidate is within the budgets
 };
 

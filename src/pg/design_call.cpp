@@ -24,13 +24,14 @@ constexpr int kMaxLabels = 10'000;
 enum DesignArgument {
   kImages, kModel, kImageColumn, kLabelColumn, kSplitColumn, kLatency, kStorage, kMaxAccuracyLoss, kLatencyBatch, kSize, kEpochs,
   kTransferEpochs, kBuckets, kSampledBuckets, kTrialsPerBucket, kValidation, kMaxImages, kBatchSize, kSchedule, kLearningRate,
-  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kClassWeights, kAugmentation, kName, kDesignArgumentCount
+  kSeed, kExploreAll, kRgbReference, kCompressionLevel, kClassWeights, kAugmentation, kStem, kName, kDesignArgumentCount
 };
 
 const char* const kArgumentNames[kDesignArgumentCount] = {
     "images", "model", "image_column", "label_column", "split_column", "latency", "storage", "max_accuracy_loss", "latency_batch",
     "size", "epochs", "transfer_epochs", "buckets", "sampled_buckets", "trials_per_bucket", "validation", "max_images", "batch_size",
-    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "class_weights", "augmentation", "name"};
+    "schedule", "learning_rate", "seed", "explore_all", "rgb_reference", "compression_level", "class_weights", "augmentation", "stem",
+    "name"};
 
 class Arguments {
  public:
@@ -125,6 +126,9 @@ void read_settings(const Arguments& arguments, Design& design) {
     throw Error(Fault::invalid_argument, "class_weights \"" + class_weights + "\" is unknown", "Choose none or balanced.");
   design.balanced = class_weights == "balanced";
   design.augmentation = parse_augmentation(arguments.string(kAugmentation));
+  const std::string stem = arguments.string(kStem);
+  if (stem != "none" && stem != "auto") throw Error(Fault::invalid_argument, "stem \"" + stem + "\" is unknown", "Choose none or auto.");
+  design.try_stems = stem == "auto";
   design.learning_rate = arguments.positive(kLearningRate, 1000);
   design.seed = static_cast<std::uint64_t>(DatumGetInt64(arguments.required(kSeed)));
   design.search.explore_all = DatumGetBool(arguments.required(kExploreAll));
@@ -215,7 +219,7 @@ std::vector<TensorShape> shapes_to_try(int size) {
 
 void check_model(const Design& design, const Blob& model) {
   if (model.size() > kMaxModelBytes) throw Error(Fault::limit_exceeded, "the model is larger than 400 MB");
-  const auto reply = ask_runner_for<InspectReply>(InspectModel{model, shapes_to_try(design.size)});
+  const auto reply = ask_runner_for<InspectReply>(InspectModel{model, shapes_to_try(design.size), design.try_stems});
   if (reply.onnx)
     throw Error(Fault::bad_model, "an ONNX model cannot be trained",
                 "Give the network as TorchScript: torch.jit.script(model).save(path).");
@@ -235,6 +239,9 @@ void check_model(const Design& design, const Blob& model) {
   if (!reply.learns_statistics)
     throw Error(Fault::bad_model, "the model's batch norm does not learn: it was traced in evaluation mode",
                 "Export it with torch.jit.script(model) instead of torch.jit.trace.");
+  if (!reply.stem_refusal.empty())
+    throw Error(Fault::bad_model, reply.stem_refusal,
+                "Use stem => 'none', or a model whose first layer is a torch.nn.Conv2d over the 3 channels of its input.");
 }
 
 void choose_name(const Arguments& arguments, Design& design) {

@@ -1,5 +1,7 @@
 #include "pg/design_findings.h"
 
+#include <algorithm>
+
 #include "pg/model_catalog.h"
 
 using namespace imagecalc;
@@ -17,6 +19,12 @@ Findings load_findings(std::int64_t id) {
   Findings findings{.design = load_own_design(id), .candidates = load_candidates(id), .trials = {}};
   findings.trials = load_trials(id, findings.candidates);
   return findings;
+}
+
+const TrialRow* chosen_trial(const Findings& findings) {
+  const auto found = std::find_if(findings.trials.begin(), findings.trials.end(),
+                                  [&](const TrialRow& row) { return row.trial.number == findings.design.chosen; });
+  return found == findings.trials.end() ? nullptr : &*found;
 }
 
 void predict(const Design& design, const std::vector<TrialRow>& trials, std::vector<CandidateRow>& candidates) {

@@ -17,6 +17,9 @@ struct Findings {
 // The same error.
 Findings load_findings(std::int64_t design);
 
+// Nothing while the design is not done.
+const TrialRow* chosen_trial(const Findings& findings);
+
 // Sets the candidates' predictions to what these trials tell, and marks the frontier.
 void predict(const Design& design, const std::vector<TrialRow>& trials, std::vector<CandidateRow>& candidates);
 

@@ -65,7 +65,7 @@ Latency time_requests(const InferRequest& request, const Blob& model) {
 struct Subject {
   const Design& design;
   const Blob& model;
-  const ModelHash& hash;
+  const ModelHash hash;
   const std::vector<Blob>& files;
 };
 
@@ -86,15 +86,15 @@ Blob encode_at_level(const Blob& file, const Format& format, int compression_lev
 }
 
 // Adds a sample of the format, at both batches.
-void time_format(const Subject& subject, const Format& format, double mean_bytes, LatencyFindings& findings) {
+void time_format(const Subject& subject, const Format& format, double mean_bytes, LatencyTable& table) {
   std::vector<Blob> values;
   for (const Blob& file : subject.files) values.push_back(encode_at_level(file, format, subject.design.compression_level));
   const auto at = [&](int batch) {
     return time_batch(subject, {.rgb = false, .rgb_size = 0, .format = format}, InferItem::Kind::value, values, batch);
   };
   const Latency working = at(subject.design.latency_batch), single = subject.design.latency_batch == 1 ? working : at(1);
-  findings.samples.push_back({format, mean_bytes, working});
-  findings.singles.push_back({format, mean_bytes, single});
+  table.samples.push_back({format, mean_bytes, working});
+  table.singles.push_back({format, mean_bytes, single});
 }
 
 std::optional<Latency> time_rgb(const Subject& subject) {
@@ -125,39 +125,73 @@ double time_fetch(double size) {
   return median(runs);
 }
 
-void add_fetch_times(LatencyFindings& findings) {
-  for (std::size_t i = 0; i < findings.samples.size(); ++i) {
-    const double us = time_fetch(std::max(1.0, findings.samples[i].bytes));
-    findings.samples[i].measured.fetch = findings.singles[i].measured.fetch = us;
+void add_fetch_times(LatencyTable& table) {
+  for (std::size_t i = 0; i < table.samples.size(); ++i) {
+    const double us = time_fetch(std::max(1.0, table.samples[i].bytes));
+    table.samples[i].measured.fetch = table.singles[i].measured.fetch = us;
   }
-  if (findings.rgb) findings.rgb->fetch = time_fetch(findings.mean_file_bytes);
+}
+
+// Hashing takes resources of a transaction.
+ModelHash hash_of(const Blob& model) {
+  Transaction transaction;
+  const ModelHash hash = hash_model(model);
+  transaction.commit();
+  return hash;
+}
+
+// A format to time, and the model with the stem that it needs, if any.
+struct Step {
+  std::size_t format;  // of the design space
+  bool stem;
+};
+
+std::vector<Step> steps_of(const std::vector<Format>& formats, bool try_stems) {
+  std::vector<Step> steps;
+  for (std::size_t i : latency_grid(formats, false, kGridSizes)) steps.push_back({i, false});
+  if (!try_stems) return steps;
+  std::vector<std::size_t> places;
+  std::vector<Format> with_stem;
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    if (!may_have_stem(formats[i])) continue;
+    places.push_back(i);
+    with_stem.push_back(formats[i]);
+  }
+  for (std::size_t i : latency_grid(with_stem, true, kGridSizes)) steps.push_back({places[i], true});
+  return steps;
 }
 
 }  // namespace
 
 LatencyFindings measure_latency(const Design& design, const Blob& model, const ModelHash& hash, const std::vector<Blob>& files,
-                                const std::vector<float>& mean_bytes, const std::function<void(int, int)>& on_step) {
-  const Subject subject{design, model, hash, files};
+                                const std::vector<float>& mean_bytes, const std::function<Blob(int)>& with_stem,
+                                const std::function<void(int, int)>& on_step) {
   const std::vector<Format> formats = design_space(design.size);
-  const std::vector<std::size_t> grid = latency_grid(formats, kGridSizes);
+  const std::vector<Step> steps = steps_of(formats, design.try_stems);
+  const int count = static_cast<int>(steps.size()) + 1;
   LatencyFindings findings;
   findings.mean_file_bytes = mean_size(files);
-  for (std::size_t i = 0; i < grid.size(); ++i) {
-    on_step(static_cast<int>(i), static_cast<int>(grid.size()) + 1);
-    const Format& format = formats[grid[i]];
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    on_step(static_cast<int>(i), count);
+    const Format& format = formats[steps[i].format];
+    LatencyTable& table = steps[i].stem ? findings.stems : findings.plain;
     try {
-      time_format(subject, format, mean_bytes[grid[i]], findings);
+      const Blob stemmed = steps[i].stem ? with_stem(format.kept) : Blob();
+      const Subject subject{design, steps[i].stem ? stemmed : model, steps[i].stem ? hash_of(stemmed) : hash, files};
+      time_format(subject, format, mean_bytes[steps[i].format], table);
     } catch (const Error& error) {
       if (error.fault() != Fault::bad_model) throw;
-      findings.refusals[tensor_size({.rgb = false, .rgb_size = 0, .format = format})] = error.what();
+      table.refusals[map_size(format, steps[i].stem)] = error.what();
     }
   }
-  if (findings.samples.empty())
-    throw Error(Fault::bad_model, "the model refuses every tensor size of the design space: " + findings.refusals.begin()->second,
+  if (findings.plain.samples.empty())
+    throw Error(Fault::bad_model, "the model refuses every tensor size of the design space: " + findings.plain.refusals.begin()->second,
                 "Choose another size, or a model that takes small inputs.");
-  on_step(static_cast<int>(grid.size()), static_cast<int>(grid.size()) + 1);
-  findings.rgb = time_rgb(subject);
-  add_fetch_times(findings);
+  on_step(count - 1, count);
+  findings.rgb = time_rgb({design, model, hash, files});
+  add_fetch_times(findings.plain);
+  add_fetch_times(findings.stems);
+  if (findings.rgb) findings.rgb->fetch = time_fetch(findings.mean_file_bytes);
   return findings;
 }
 

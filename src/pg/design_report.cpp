@@ -12,17 +12,24 @@ namespace {
 constexpr int kPictures = 3;        // that the report shows
 constexpr std::size_t kRebuilt = 4;  // formats that it shows them in
 
+std::string name_of(const Format& format, bool stem) { return to_string(format) + (stem ? " + stem" : ""); }
+std::string name_of(const CandidateRow& row) { return name_of(row.format, row.stem); }
+
+bool is_of(const TrialRow& trial, const CandidateRow& row) { return trial.format == row.format && trial.stem == row.stem; }
+
 std::string plot_accuracy(const Findings& findings, const std::optional<Jpeg>& jpeg, bool by_latency) {
   const auto title = "Design " + std::to_string(findings.design.id) + ": accuracy by " + (by_latency ? "latency" : "storage");
   AccuracyPlot plot{.title = title, .cost_title = by_latency ? "microseconds an image" : "bytes an image", .formats = {}, .chosen = {},
                     .reference = {}};
   for (const CandidateRow& row : findings.candidates) {
     if (!row.prediction) continue;
-    plot.formats.push_back({to_string(row.format), by_latency ? row.latency.total() : row.bytes, row.prediction->accuracy, row.prediction->low,
+    plot.formats.push_back({name_of(row), by_latency ? row.latency.total() : row.bytes, row.prediction->accuracy, row.prediction->low,
                             row.prediction->high, row.prediction->measured});
   }
-  if (const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final)) plot.chosen = to_string(*final_trial->format);
-  const TrialRow* reference = find_trial(findings.trials, TrialKind::reference);
+  if (const TrialRow* chosen = chosen_trial(findings)) {
+    plot.chosen = name_of(*chosen->format, chosen->stem);
+  }
+  const TrialRow* reference = find_reference(findings.trials);
   if (reference && jpeg) {
     const double accuracy = reference->trial.accuracy;
     plot.reference = {"RGB from JPEG", by_latency ? jpeg->latency.total() : jpeg->bytes, accuracy, accuracy, accuracy, true};
@@ -48,7 +55,7 @@ std::string plot_buckets(const Findings& findings) {
     range.least = std::min(range.least, accuracy);
     range.most = std::max(range.most, accuracy);
     range.mean += (accuracy - range.mean) / ++sizes[place];
-    if (row.prediction->measured) plot.trials.push_back({*bucket, to_string(row.format), accuracy});
+    if (row.prediction->measured) plot.trials.push_back({*bucket, name_of(row), accuracy});
   }
   return draw(plot);
 }
@@ -57,11 +64,11 @@ std::string plot_buckets(const Findings& findings) {
 std::string plot_components(const Findings& findings, const std::optional<Jpeg>& jpeg) {
   std::vector<LatencyBar> bars;
   if (jpeg) bars.push_back({"RGB from JPEG", jpeg->latency});
-  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
+  const TrialRow* chosen = chosen_trial(findings);
   for (const CandidateRow& row : findings.candidates) {
     if (!row.prediction || !row.prediction->measured) continue;
-    if (final_trial && row.format != final_trial->format) continue;
-    bars.push_back({to_string(row.format), row.latency});
+    if (chosen && !is_of(*chosen, row)) continue;
+    bars.push_back({name_of(row), row.latency});
   }
   return draw("Design " + std::to_string(findings.design.id) + ": where the time of an image goes", bars);
 }
@@ -77,13 +84,13 @@ std::string rounded(double value, const char* unit) {
 // The chosen format, or the most accurate one that was tried, first; then others of the frontier, evenly by bytes.
 std::vector<std::string> formats_to_show(const Findings& findings) {
   const CandidateRow* best = nullptr;
-  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
+  const TrialRow* chosen = chosen_trial(findings);
   std::vector<const CandidateRow*> frontier;
   for (const CandidateRow& row : findings.candidates) {
     if (!row.prediction) continue;
-    const bool chosen = final_trial && row.format == final_trial->format;
-    const bool better = !final_trial && row.prediction->measured && (!best || row.prediction->accuracy > best->prediction->accuracy);
-    if (chosen || better) best = &row;
+    const bool is_chosen = chosen && is_of(*chosen, row);
+    const bool better = !chosen && row.prediction->measured && (!best || row.prediction->accuracy > best->prediction->accuracy);
+    if (is_chosen || better) best = &row;
     if (row.on_frontier) frontier.push_back(&row);
   }
   std::sort(frontier.begin(), frontier.end(), [](const auto* a, const auto* b) { return a->bytes < b->bytes; });
@@ -130,15 +137,15 @@ void add_facts(Report& report, const Findings& findings, const std::optional<Jpe
   };
   add("table", findings.design.relation);
   add("trials", std::to_string(findings.trials.size()));
-  const TrialRow* reference = find_trial(findings.trials, TrialKind::reference);
+  const TrialRow* reference = find_reference(findings.trials);
   if (reference) add("accuracy on RGB", percent(reference->trial.accuracy));
-  const TrialRow* final_trial = find_trial(findings.trials, TrialKind::final);
-  if (!final_trial) return;
-  const CandidateRow& chosen = findings.candidates[*final_trial->trial.candidate];
-  add("chosen", to_string(chosen.format));
-  add("accuracy", percent(final_trial->trial.accuracy));
-  add("bytes a picture", rounded(chosen.bytes, "") + (jpeg ? ", a JPEG file has " + rounded(jpeg->bytes, "") : ""));
-  add("time an image", rounded(chosen.latency.total(), " us") + (jpeg ? ", on RGB from JPEG " + rounded(jpeg->latency.total(), " us") : ""));
+  const TrialRow* chosen = chosen_trial(findings);
+  if (!chosen) return;
+  const CandidateRow& format = findings.candidates[*chosen->trial.candidate];
+  add("chosen", name_of(format));
+  add("accuracy", percent(chosen->trial.accuracy));
+  add("bytes a picture", rounded(format.bytes, "") + (jpeg ? ", a JPEG file has " + rounded(jpeg->bytes, "") : ""));
+  add("time an image", rounded(format.latency.total(), " us") + (jpeg ? ", on RGB from JPEG " + rounded(jpeg->latency.total(), " us") : ""));
 }
 
 std::string write_report(const Findings& findings) {
@@ -149,7 +156,7 @@ std::string write_report(const Findings& findings) {
   for (const CandidateRow& row : findings.candidates) {
     if (!row.prediction) continue;
     const Prediction& known = *row.prediction;
-    report.formats.push_back({to_string(row.format), known.accuracy, known.low, known.high, row.latency.total(), row.bytes,
+    report.formats.push_back({name_of(row), known.accuracy, known.low, known.high, row.latency.total(), row.bytes,
                               known.measured});
   }
   report.plots = {plot_accuracy(findings, jpeg, true), plot_accuracy(findings, jpeg, false), plot_buckets(findings),

@@ -55,8 +55,8 @@ std::optional<Design> load_design(std::int64_t id) {
   const Rows rows = sql.run(
       "SELECT owner::oid, relation, image_column, label_column, split_column, model_name, latency_us, storage, max_accuracy_loss, "
       "latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, max_images, "
-      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, state "
-      "FROM imagecalc.design WHERE id = $1", {id});
+      "batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, stem, state, "
+      "chosen FROM imagecalc.design WHERE id = $1", {id});
   if (rows.empty()) return std::nullopt;
   const Row& row = rows[0];
   std::size_t column = 0;
@@ -91,7 +91,9 @@ std::optional<Design> load_design(std::int64_t id) {
   design.compression_level = integer();
   design.balanced = row.text(column++) == "balanced";
   design.augmentation = parse_augmentation(row.text(column++));
+  design.try_stems = row.text(column++) == "auto";
   design.state = row.text(column++);
+  if (!row.null(column)) design.chosen = static_cast<int>(row.integer(column));
   design.labels = load_labels(sql, id);
   return design;
 }
@@ -101,9 +103,9 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
   const std::string statement =
       "INSERT INTO imagecalc.design (owner, relation, image_column, label_column, split_column, model_name, latency_us, storage, "
       "max_accuracy_loss, latency_batch, size, epochs, transfer_epochs, buckets, sampled_buckets, trials_per_bucket, validation, "
-      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, labels) "
+      "max_images, batch_size, schedule, learning_rate, seed, explore_all, rgb_reference, compression_level, class_weights, augmentation, stem, labels) "
       "VALUES ($1::oid::regrole, $2, $3::name, $4::name, $5::name, $6, $7::float8, $8::float8, $9::float8, $10, $11, $12, $13, "
-      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, " + text_array_expression(design.labels) + ") RETURNING id";
+      "$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, " + text_array_expression(design.labels) + ") RETURNING id";
   const auto real = [](const std::optional<double>& value) { return value ? std::optional(digits(*value)) : std::nullopt; };
   const std::optional<std::string> latency = real(design.budgets.latency_us), storage = real(design.budgets.bytes),
                                    loss = real(design.budgets.max_accuracy_loss);
@@ -114,7 +116,8 @@ std::int64_t insert_design(const Design& design, const Blob& model) {
        design.search.sampled_buckets, design.search.trials_per_bucket, design.validation, design.max_images, design.batch_size,
        design.one_cycle ? "one-cycle" : "constant", design.learning_rate, static_cast<std::int64_t>(design.seed),
        design.search.explore_all, design.search.train_reference, design.compression_level,
-       design.balanced ? "balanced" : "none", std::string(to_string(design.augmentation))});
+       design.balanced ? "balanced" : "none", std::string(to_string(design.augmentation)),
+       design.try_stems ? "auto" : "none"});
   const std::int64_t id = rows.at(0).integer(0);
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, 0, $2)", {id, model});
   return id;
@@ -133,8 +136,8 @@ std::vector<CandidateRow> load_candidates(std::int64_t design) {
   std::vector<CandidateRow> candidates;
   // In the order of the design space, whatever the order of insertion: the search breaks ties by it.
   for (const Row& row : sql.run("SELECT format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
-                                "latency_measured, refusal, accuracy, accuracy_low, accuracy_high, measured, on_frontier, single_us "
-                                "FROM imagecalc.candidate WHERE design = $1 ORDER BY format", {design})) {
+                                "latency_measured, refusal, accuracy, accuracy_low, accuracy_high, measured, on_frontier, single_us, stem "
+                                "FROM imagecalc.candidate WHERE design = $1 ORDER BY stem, format", {design})) {
     CandidateRow candidate;
     candidate.format = unpack_cell(row, 0);
     candidate.bytes = row.real(1);
@@ -145,16 +148,18 @@ std::vector<CandidateRow> load_candidates(std::int64_t design) {
     if (!row.null(9)) candidate.prediction = Prediction{row.real(9), row.real(10), row.real(11), row.boolean(12)};
     candidate.on_frontier = row.boolean(13);
     candidate.single_latency_us = row.real(14);
+    candidate.stem = row.boolean(15);
     candidates.push_back(std::move(candidate));
   }
   return candidates;
 }
 
 void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows) {
-  std::vector<std::int64_t> formats, measured;
+  std::vector<std::int64_t> formats, stems, measured;
   std::vector<double> bytes, deviation, fetch, decode, transfer, model, single;
   for (const CandidateRow& row : rows) {
     formats.push_back(packed(row.format));
+    stems.push_back(row.stem);
     measured.push_back(row.latency_measured);
     bytes.push_back(row.bytes);
     deviation.push_back(row.bytes_deviation);
@@ -167,24 +172,26 @@ void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& row
   SqlScope sql(SqlScope::As::superuser);
   const std::string literals[] = {array_literal(formats), array_literal(bytes),    array_literal(deviation), array_literal(fetch),
                                   array_literal(decode),  array_literal(transfer), array_literal(model),     array_literal(measured),
-                                  array_literal(single)};
+                                  array_literal(single),  array_literal(stems)};
   sql.run("INSERT INTO imagecalc.candidate (design, format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, "
-          "latency_measured, single_us) SELECT $1, u.f, u.b, u.d, u.fe, u.de, u.tr, u.mo, u.me <> 0, u.si FROM unnest($2::int[], "
-          "$3::real[], $4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::int[], $10::real[]) "
-          "AS u(f, b, d, fe, de, tr, mo, me, si)",
-          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6], literals[7], literals[8]});
-  std::map<std::string, std::vector<Format>> refused;
+          "latency_measured, single_us, stem) SELECT $1, u.f, u.b, u.d, u.fe, u.de, u.tr, u.mo, u.me <> 0, u.si, u.st <> 0 "
+          "FROM unnest($2::int[], $3::real[], $4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::int[], $10::real[], "
+          "$11::int[]) AS u(f, b, d, fe, de, tr, mo, me, si, st)",
+          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6], literals[7], literals[8],
+           literals[9]});
+  std::map<std::pair<bool, std::string>, std::vector<Format>> refused;
   for (const CandidateRow& row : rows)
-    if (row.refusal) refused[*row.refusal].push_back(row.format);
-  for (const auto& [refusal, list] : refused) refuse_candidates(design, list, refusal);
+    if (row.refusal) refused[{row.stem, *row.refusal}].push_back(row.format);
+  for (const auto& [why, list] : refused) refuse_candidates(design, list, why.first, why.second);
 }
 
 void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows) {
-  std::vector<std::int64_t> formats, measured, on_frontier;
+  std::vector<std::int64_t> formats, stems, measured, on_frontier;
   std::vector<double> accuracy, low, high;
   for (const CandidateRow& row : rows) {
     if (!row.prediction) continue;
     formats.push_back(packed(row.format));
+    stems.push_back(row.stem);
     accuracy.push_back(row.prediction->accuracy);
     low.push_back(row.prediction->low);
     high.push_back(row.prediction->high);
@@ -193,38 +200,40 @@ void store_predictions(std::int64_t design, const std::vector<CandidateRow>& row
   }
   SqlScope sql(SqlScope::As::superuser);
   const std::string literals[] = {array_literal(formats), array_literal(accuracy), array_literal(low),
-                                  array_literal(high),    array_literal(measured), array_literal(on_frontier)};
+                                  array_literal(high),    array_literal(measured), array_literal(on_frontier),
+                                  array_literal(stems)};
   sql.run("UPDATE imagecalc.candidate AS c SET accuracy = u.a, accuracy_low = u.l, accuracy_high = u.h, measured = u.m <> 0, "
-          "on_frontier = u.o <> 0 FROM unnest($2::int[], $3::real[], $4::real[], $5::real[], $6::int[], $7::int[]) "
-          "AS u(f, a, l, h, m, o) WHERE c.design = $1 AND c.format = u.f",
-          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5]});
+          "on_frontier = u.o <> 0 FROM unnest($2::int[], $3::real[], $4::real[], $5::real[], $6::int[], $7::int[], $8::int[]) "
+          "AS u(f, a, l, h, m, o, st) WHERE c.design = $1 AND c.format = u.f AND c.stem = (u.st <> 0)",
+          {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6]});
 }
 
-void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal) {
+void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, bool stem, const std::string& refusal) {
   std::vector<std::int64_t> list;
   for (const Format& format : formats) list.push_back(packed(format));
   const std::string literal = array_literal(list);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("UPDATE imagecalc.candidate SET refusal = $3, accuracy = NULL, accuracy_low = NULL, accuracy_high = NULL, "
-          "measured = false, on_frontier = false WHERE design = $1 AND format = ANY ($2::int[])", {design, literal, refusal});
+          "measured = false, on_frontier = false WHERE design = $1 AND format = ANY ($2::int[]) AND stem = $4",
+          {design, literal, refusal, stem});
 }
 
 std::vector<Candidate> search_candidates(const std::vector<CandidateRow>& rows) {
   std::vector<Candidate> candidates;
   for (const CandidateRow& row : rows)
-    candidates.push_back({row.format, row.bytes, row.latency.total(), !row.refusal});
+    candidates.push_back({row.format, row.bytes, row.latency.total(), !row.refusal, row.stem});
   return candidates;
 }
 
 std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<CandidateRow>& candidates) {
-  std::map<std::int64_t, std::size_t> places;
-  for (std::size_t i = 0; i < candidates.size(); ++i) places[packed(candidates[i].format)] = i;
+  std::map<std::pair<std::int64_t, bool>, std::size_t> places;
+  for (std::size_t i = 0; i < candidates.size(); ++i) places[{packed(candidates[i].format), candidates[i].stem}] = i;
 
   SqlScope sql(SqlScope::As::superuser);
   std::vector<TrialRow> trials;
   for (const Row& row : sql.run("SELECT number, kind, format, parent, epochs, accuracy, loss, seconds, mean[1], mean[2], mean[3], "
                                 "deviation[1], deviation[2], deviation[3], bf16_accuracy, top5_accuracy, stopped, "
-                                "halfway_accuracy FROM imagecalc.trial WHERE design = $1 ORDER BY number",
+                                "halfway_accuracy, stem FROM imagecalc.trial WHERE design = $1 ORDER BY number",
                                 {design})) {
     TrialRow trial;
     trial.trial.number = static_cast<int>(row.integer(0));
@@ -232,7 +241,8 @@ std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<Candida
     trial.trial.accuracy = row.real(5);
     if (!row.null(2)) {
       trial.format = unpack_cell(row, 2);
-      const auto place = places.find(row.integer(2));
+      trial.stem = row.boolean(18);
+      const auto place = places.find({row.integer(2), trial.stem});
       if (place == places.end()) throw Error(Fault::internal, "a trial's format is not a candidate of its design");
       trial.trial.candidate = place->second;
     }
@@ -262,15 +272,16 @@ void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std:
   const std::string mean = array_literal(row.normalisation.mean), deviation = array_literal(row.normalisation.deviation);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("INSERT INTO imagecalc.trial (design, number, kind, format, parent, epochs, accuracy, loss, seconds, mean, deviation, "
-          "bf16_accuracy, top5_accuracy, stopped, halfway_accuracy) "
-          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real, $13, $14, $15::real)",
+          "bf16_accuracy, top5_accuracy, stopped, halfway_accuracy, stem) "
+          "VALUES ($1, $2, $3, $4::int, $5::int, $6, $7, $8, $9, $10::real[], $11::real[], $12::real, $13, $14, $15::real, $16)",
           {design, row.trial.number, kind_name(row.trial.kind), format, parent, row.epochs, row.trial.accuracy, row.loss, row.seconds,
-           mean, deviation, row.bf16_accuracy, row.top5_accuracy, row.trial.stopped, row.trial.halfway});
+           mean, deviation, row.bf16_accuracy, row.top5_accuracy, row.trial.stopped, row.trial.halfway, row.stem});
+  if (weights.empty()) return;
   sql.run("INSERT INTO imagecalc.weights (design, trial, bytes) VALUES ($1, $2, $3)", {design, row.trial.number, weights});
 }
 
-const TrialRow* find_trial(const std::vector<TrialRow>& rows, TrialKind kind) {
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const TrialRow& row) { return row.trial.kind == kind; });
+const TrialRow* find_reference(const std::vector<TrialRow>& rows) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [](const TrialRow& row) { return row.trial.kind == TrialKind::reference; });
   return found == rows.end() ? nullptr : &*found;
 }
 

@@ -38,17 +38,20 @@ struct Design {
   int compression_level = 0;
   bool balanced = false;  // class weights
   Augmentation augmentation = Augmentation::crop;
+  bool try_stems = false;  // formats are explored with a stem, too
   std::vector<std::string> labels;
   std::string state;
+  std::optional<int> chosen;  // the trial whose weights are the model's, of one that is done
 };
 
 std::optional<Design> load_design(std::int64_t id);
 std::int64_t insert_design(const Design& design, const Blob& model);
 Oid design_owner(std::int64_t id);  // Error(invalid_argument) where there is none
 
-// What the storage and latency models found for one format.
+// What the storage and latency models found for one format, with a stem or without.
 struct CandidateRow {
   Format format;
+  bool stem = false;
   double bytes = 0, bytes_deviation = 0;
   Latency latency;               // at the working batch
   double single_latency_us = 0;  // of one image at a time
@@ -62,13 +65,14 @@ std::vector<CandidateRow> load_candidates(std::int64_t design);
 void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows);
 // Writes what the trials tell of those that have a prediction.
 void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows);
-// Records that the model refuses tensors of these formats' size, of which nothing is predicted then.
-void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, const std::string& refusal);
+// Records that the model refuses these, of which nothing is predicted then.
+void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, bool stem, const std::string& refusal);
 std::vector<Candidate> search_candidates(const std::vector<CandidateRow>& rows);
 
 struct TrialRow {
   Trial trial;
   std::optional<Format> format;  // absent: RGB
+  bool stem = false;
   std::optional<int> parent;
   int epochs = 0;
   double top5_accuracy = 0, loss = 0, seconds = 0;
@@ -78,8 +82,8 @@ struct TrialRow {
 std::vector<TrialRow> load_trials(std::int64_t design, const std::vector<CandidateRow>& candidates);
 void insert_trial(std::int64_t design, const TrialRow& row, std::span<const std::uint8_t> weights);
 std::vector<Trial> search_trials(const std::vector<TrialRow>& rows);
-// The first of a kind of which a design has one at most, reference or final; null where it has none.
-const TrialRow* find_trial(const std::vector<TrialRow>& rows, TrialKind kind);
+// The training on RGB; null where there was none.
+const TrialRow* find_reference(const std::vector<TrialRow>& rows);
 
 Blob load_weights(std::int64_t design, int trial);  // trial 0: the model as it was given
 void delete_weights_except(std::int64_t design, const std::vector<int>& trials);

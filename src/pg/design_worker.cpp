@@ -66,7 +66,7 @@ class Job {
   void conclude(const Search& search);
 
   void tell(const std::string& phase, std::optional<int> step, std::optional<int> steps, bool now = false);
-  std::optional<double> seconds_to_go(int trials_to_go) const;
+  std::optional<double> seconds_to_go() const;
 
   std::int64_t id_;
   Design design_;
@@ -79,7 +79,7 @@ class Job {
   AddReply loaded_;
   std::int64_t rejected_ = 0;
   std::set<std::uint32_t> training_labels_;
-  int trials_to_go_ = 0;
+  Remaining to_go_;
   TimestampTz told_at_ = 0;
 };
 
@@ -109,7 +109,7 @@ void Job::tell(const std::string& phase, std::optional<int> step, std::optional<
   told_at_ = at;
   const auto text = [](const std::optional<int>& value) { return value ? std::optional(std::to_string(*value)) : std::nullopt; };
   const std::optional<std::string> step_text = text(step), steps_text = text(steps);
-  const std::optional<double> seconds = seconds_to_go(trials_to_go_);
+  const std::optional<double> seconds = seconds_to_go();
   const std::optional<std::string> eta = seconds ? std::optional(std::to_string(*seconds)) : std::nullopt;
   Transaction transaction;
   {
@@ -121,15 +121,15 @@ void Job::tell(const std::string& phase, std::optional<int> step, std::optional<
 }
 
 // From how long an epoch took so far; nothing before the first trial has ended.
-std::optional<double> Job::seconds_to_go(int trials_to_go) const {
+std::optional<double> Job::seconds_to_go() const {
   double seconds = 0, epochs = 0;
   for (const TrialRow& row : trials_) {
     if (row.trial.kind == TrialKind::reference) continue;
     seconds += row.seconds;
     epochs += row.epochs;
   }
-  if (epochs == 0 || trials_to_go <= 0) return std::nullopt;
-  const double epochs_to_go = (trials_to_go - 1.0) * design_.transfer_epochs + design_.epochs;
+  const double epochs_to_go = 1.0 * to_go_.full * design_.epochs + 1.0 * to_go_.transfers * design_.transfer_epochs;
+  if (epochs == 0 || epochs_to_go == 0) return std::nullopt;
   return seconds / epochs * epochs_to_go;
 }
 
@@ -291,11 +291,14 @@ void Job::measure_costs() {
   MeasureStorage request;
   request.sample = design_.compression_level < kSlowLevel ? kStorageSample : kSlowStorageSample;
   request.compression_level = static_cast<std::uint32_t>(design_.compression_level);
-  tell("measuring storage", 0, static_cast<int>(request.sample), true);
+  tell("measuring storage", 0, std::nullopt, true);
   const auto storage = trainer_->ask_for<StorageReply>(request, [&](const Progress& progress) {
     tell("measuring storage", static_cast<int>(progress.step), static_cast<int>(progress.steps));
   });
-  const LatencyFindings latency = measure_latency(design_, model_, model_hash_, sample_files_, storage.mean_bytes,
+  const auto with_stem = [&](int kernel) {
+    return trainer_->ask_for<StemReply>(MakeStem{static_cast<std::uint32_t>(kernel)}, [](const Progress&) {}).model;
+  };
+  const LatencyFindings latency = measure_latency(design_, model_, model_hash_, sample_files_, storage.mean_bytes, with_stem,
                                                   [&](int step, int steps) { tell("measuring latency", step, steps); });
   const std::vector<CandidateRow> rows = price(storage, latency);
 
@@ -317,21 +320,27 @@ std::vector<CandidateRow> Job::price(const StorageReply& storage, const LatencyF
   const std::vector<Format> formats = design_space(design_.size);
   if (storage.mean_bytes.size() != formats.size() || storage.deviation.size() != formats.size())
     throw Error(Fault::protocol, "the training runner measured another number of formats than there are");
-  std::set<Format> measured;
-  for (const LatencySample& sample : latency.samples) measured.insert(sample.format);
-  const LatencyModel model(latency.samples), single(latency.singles);
   std::vector<CandidateRow> rows;
-  for (std::size_t i = 0; i < formats.size(); ++i) {
-    CandidateRow row;
-    row.format = formats[i];
-    row.bytes = storage.mean_bytes[i];
-    row.bytes_deviation = storage.deviation[i];
-    row.latency = model.predict(row.format, row.bytes);
-    row.single_latency_us = single.predict(row.format, row.bytes).total();
-    row.latency_measured = measured.contains(row.format);
-    const auto refusal = latency.refusals.find(tensor_size({.rgb = false, .rgb_size = 0, .format = row.format}));
-    if (refusal != latency.refusals.end()) row.refusal = refusal->second;
-    rows.push_back(std::move(row));
+  for (bool stem : {false, true}) {
+    const LatencyTable& table = stem ? latency.stems : latency.plain;
+    if (table.samples.empty()) continue;
+    std::set<Format> measured;
+    for (const LatencySample& sample : table.samples) measured.insert(sample.format);
+    const LatencyModel model(table.samples, stem), single(table.singles, stem);
+    for (std::size_t i = 0; i < formats.size(); ++i) {
+      if (stem && !may_have_stem(formats[i])) continue;
+      CandidateRow row;
+      row.format = formats[i];
+      row.stem = stem;
+      row.bytes = storage.mean_bytes[i];
+      row.bytes_deviation = storage.deviation[i];
+      row.latency = model.predict(row.format, row.bytes);
+      row.single_latency_us = single.predict(row.format, row.bytes).total();
+      row.latency_measured = measured.contains(row.format);
+      const auto refusal = table.refusals.find(map_size(row.format, stem));
+      if (refusal != table.refusals.end()) row.refusal = refusal->second;
+      rows.push_back(std::move(row));
+    }
   }
   return rows;
 }
@@ -363,14 +372,15 @@ void Job::search() {
     if (!search.feasible()) throw_no_candidate(design_, candidates_);
     const std::optional<TrialPlan> plan = search.next(search_trials(trials_));
     if (!plan) return conclude(search);
-    trials_to_go_ = std::max(1, search.planned_trials() - static_cast<int>(trials_.size()));
+    to_go_ = search.remaining(search_trials(trials_));
     run_trial(*plan);
   }
 }
 
 std::string describe(const TrialPlan& plan, const std::vector<CandidateRow>& candidates) {
   if (plan.kind == TrialKind::reference) return "training on RGB";
-  const std::string format = to_string(candidates[*plan.candidate].format);
+  const CandidateRow& candidate = candidates[*plan.candidate];
+  const std::string format = to_string(candidate.format) + (candidate.stem ? " + stem" : "");
   return (plan.kind == TrialKind::final ? "final training of " : "trying ") + format;
 }
 
@@ -384,8 +394,13 @@ void Job::run_trial(const TrialPlan& plan) {
   row.trial = {.number = number, .kind = plan.kind, .candidate = plan.candidate, .accuracy = 0, .halfway = {}, .stopped = false};
   row.parent = plan.parent;
   Train request;
-  if (plan.candidate) row.format = request.input.format = candidates_[*plan.candidate].format;
-  else request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
+  if (plan.candidate) {
+    row.format = request.input.format = candidates_[*plan.candidate].format;
+    row.stem = candidates_[*plan.candidate].stem;
+    request.stem = row.stem ? static_cast<std::uint32_t>(row.format->kept) : 0;
+  } else {
+    request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
+  }
   request.epochs = static_cast<std::uint32_t>(plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
   // All of these look halfway, so that it is known how much is gained after it.
   if (plan.kind == TrialKind::transfer) request.least_halfway = static_cast<float>(plan.least_halfway.value_or(0));
@@ -406,16 +421,16 @@ void Job::run_trial(const TrialPlan& plan) {
   } catch (const Error& error) {
     // A tensor size that the model turns out to refuse: those formats are out, the search goes on.
     if (error.fault() != Fault::bad_model || !row.format || plan.kind == TrialKind::final) throw;
-    const TensorSize size = tensor_size({.rgb = false, .rgb_size = 0, .format = *row.format});
+    const TensorSize size = map_size(*row.format, row.stem);
     std::vector<Format> refused;
     for (CandidateRow& candidate : candidates_) {
-      if (tensor_size({.rgb = false, .rgb_size = 0, .format = candidate.format}) != size) continue;
+      if (candidate.stem != row.stem || map_size(candidate.format, candidate.stem) != size) continue;
       candidate.refusal = error.what();
       refused.push_back(candidate.format);
     }
     predict(design_, trials_, candidates_);
     Transaction transaction;
-    refuse_candidates(id_, refused, error.what());
+    refuse_candidates(id_, refused, row.stem, error.what());
     store_predictions(id_, candidates_);
     transaction.commit();
     return;
@@ -451,7 +466,7 @@ void register_trial(const Design& design, const TrialRow& trial, const std::stri
   insert_model(model, design.owner, weights, design.id);
 }
 
-// The final trial's weights, and the best of each sampled bucket: enough to train on from any of them.
+// The finalists' weights, and the best of each sampled bucket: enough to train on from any of them.
 std::vector<int> weights_to_keep(const Search& search, const std::vector<TrialRow>& trials) {
   std::map<int, const TrialRow*> best;
   std::vector<int> kept;
@@ -469,25 +484,29 @@ std::vector<int> weights_to_keep(const Search& search, const std::vector<TrialRo
 
 // Registers the models and says done, in one transaction.
 void Job::conclude(const Search& search) {
-  const TrialRow* final_trial = find_trial(trials_, TrialKind::final);
-  const TrialRow* reference = find_trial(trials_, TrialKind::reference);
-  if (!final_trial) {
+  const auto choice = search.choose(search_trials(trials_));
+  const TrialRow* reference = find_reference(trials_);
+  if (!choice) {
     const std::string loss = reference ? ", which reached " + std::to_string(reference->trial.accuracy) : "";
     throw Error(Fault::invalid_argument, "no format that was tried keeps within max_accuracy_loss of the model on RGB" + loss,
                 "SELECT * FROM ic_trials(" + std::to_string(id_) + ") shows what was reached. Allow more loss, latency or storage, or "
                 "more epochs.");
   }
-  const double encode_us = time_encode(sample_files_, *final_trial->format, design_.compression_level);
+  const TrialRow& chosen = *std::find_if(trials_.begin(), trials_.end(), [&](const TrialRow& row) {
+    return row.trial.kind == TrialKind::final && row.trial.candidate == choice;
+  });
+  const std::string phase = search.keeps_budgets(search_trials(trials_)) ? "done" : "done, but it loses more than max_accuracy_loss";
+  const double encode_us = time_encode(sample_files_, *chosen.format, design_.compression_level);
   Transaction transaction;
-  register_trial(design_, *final_trial, design_.model_name, {.rgb = false, .rgb_size = 0, .format = *final_trial->format});
+  register_trial(design_, chosen, design_.model_name, {.rgb = false, .rgb_size = 0, .format = *chosen.format});
   if (reference)
     register_trial(design_, *reference, design_.model_name + "_rgb", {.rgb = true, .rgb_size = design_.size, .format = {}});
   delete_weights_except(id_, weights_to_keep(search, trials_));
   {
     SqlScope sql(SqlScope::As::superuser);
-    sql.run("UPDATE imagecalc.design SET state = 'done', phase = 'done', step = NULL, steps = NULL, eta = NULL, error = NULL, "
-            "chosen = $2::int, model = $3, encode_us = $4, finished_at = clock_timestamp() WHERE id = $1",
-            {id_, static_cast<std::int64_t>(pack(*final_trial->format)), design_.model_name, encode_us});
+    sql.run("UPDATE imagecalc.design SET state = 'done', phase = $5, step = NULL, steps = NULL, eta = NULL, error = NULL, "
+            "chosen = $2, model = $3, encode_us = $4, finished_at = clock_timestamp() WHERE id = $1",
+            {id_, chosen.trial.number, design_.model_name, encode_us, phase});
   }
   transaction.commit();
 }

@@ -109,9 +109,9 @@ void fields(auto& archive, Is<InferReply> auto& m) {
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
 void fields(auto& archive, Is<TensorShape> auto& m) { archive(m.height, m.width); }
-void fields(auto& archive, Is<InspectModel> auto& m) { archive(m.bytes, m.shapes); }
+void fields(auto& archive, Is<InspectModel> auto& m) { archive(m.bytes, m.shapes, m.try_stem); }
 void fields(auto& archive, Is<InspectReply::Shape> auto& m) { archive(m.outputs, m.refusal); }
-void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics, m.onnx); }
+void fields(auto& archive, Is<InspectReply> auto& m) { archive(m.shapes, m.parameters, m.learns_statistics, m.onnx, m.stem_refusal); }
 
 void fields(auto&, Is<Leaving> auto&) {}
 void fields(auto&, Is<ReadStatistics> auto&) {}
@@ -140,6 +140,8 @@ void fields(auto& archive, Is<AddReply> auto& m) { archive(m.training, m.validat
 void fields(auto& archive, Is<MeasureStorage> auto& m) { archive(m.sample, m.compression_level); }
 void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.deviation); }
 void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16, m.least_halfway, m.stem); }
+void fields(auto& archive, Is<MakeStem> auto& m) { archive(m.kernel); }
+void fields(auto& archive, Is<StemReply> auto& m) { archive(m.model); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }
 void fields(auto& archive, Is<TrainReply> auto& m) {
   archive(m.accuracy, m.top5_accuracy, m.loss, m.seconds, m.epochs, m.halfway_accuracy, m.bf16_accuracy, m.normalisation, m.weights);

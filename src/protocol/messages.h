@@ -96,6 +96,7 @@ struct TensorShape {
 struct InspectModel {
   Blob bytes;
   std::vector<TensorShape> shapes;  // tried one after the other, as [n,3,height,width] of a few images
+  bool try_stem = false;            // whether to look if its first convolution can be replaced
 };
 
 struct InspectReply {
@@ -107,6 +108,7 @@ struct InspectReply {
   std::uint64_t parameters = 0;   // how many numbers can be trained; 0 for a frozen model
   bool learns_statistics = true;  // false: it has batch norm whose running statistics do not move in training mode
   bool onnx = false;              // not TorchScript: it cannot be trained
+  std::string stem_refusal;       // why its first convolution cannot be replaced; empty: it can, or that was not asked
 };
 
 struct Leaving {};
@@ -226,7 +228,15 @@ struct Train {
   bool try_bf16 = false;           // whether to evaluate in bfloat16, too
   // Evaluates after half of the epochs, too, unless there is but one, and ends there where the accuracy is less than this.
   std::optional<float> least_halfway;
-  std::uint32_t stem = 0;  // rows and columns of the stem that the model begins with (runner/train/stem.h); 0: as it is
+  std::uint32_t stem = 0;  // rows and columns of the stem that the model begins with (runner/engine/stem.h); 0: as it is
+};
+
+// Asks for the setup's model with such a stem: a StemReply, or Fault::bad_model.
+struct MakeStem {
+  std::uint32_t kernel = 0;
+};
+struct StemReply {
+  Blob model;
 };
 
 struct Progress {
@@ -243,13 +253,13 @@ struct TrainReply {
   std::optional<float> halfway_accuracy;  // where that was asked for
   std::optional<float> bf16_accuracy;  // in bfloat16, where that was asked for and this machine serves models so
   Normalisation normalisation;
-  Blob weights;  // the trained module as TorchScript, in evaluation mode
+  Blob weights;  // the trained module as TorchScript, in evaluation mode; empty where it ended halfway
 };
 
 using Message =
     std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply,
                  TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply, ReadStatistics,
-                 StatisticsReply, ResetStatistics, Leaving>;
+                 StatisticsReply, ResetStatistics, Leaving, MakeStem, StemReply>;
 
 // A whole frame, header included. Error(limit_exceeded) past kMaxFrameSize.
 Blob encode_frame(const Message& message);

@@ -70,8 +70,8 @@ void add_messages(const Folder& folder) {
                  {EngineChoice::libtorch}},
       NeedModel{},
       LoadModel{{}, bytes},
-      InspectModel{bytes, {{24, 24}, {82, 1}}},
-      InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true},
+      InspectModel{bytes, {{24, 24}, {82, 1}}, true},
+      InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true, "it has none"},
       TrainSetup{.model = bytes, .classes = 4, .size = 256},
       AddImages{{{bytes, 3, true}, {{}, 0, false}}},
       AddReply{879, 222, {{3, "not a JPEG file"}}},
@@ -84,7 +84,9 @@ void add_messages(const Folder& folder) {
       ReadStatistics{},
       ResetStatistics{},
       StatisticsReply{.engines = {EngineChoice::libtorch}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}},
-      Leaving{}};
+      Leaving{},
+      MakeStem{4},
+      StemReply{bytes}};
   for (std::size_t n = 0; n < messages.size(); ++n) folder.add("message-" + std::to_string(n), encode_frame(messages[n]));
 }
 

@@ -22,9 +22,9 @@ sub another
 {
   my ($more) = @_;
   my $id = $node->safe_psql('postgres', 'BEGIN;' . small_design_call("$arguments, $more") . <<"END");
-INSERT INTO imagecalc.candidate (design, format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, single_us,
+INSERT INTO imagecalc.candidate (design, format, stem, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, single_us,
                                  latency_measured, refusal)
-  SELECT (SELECT max(id) FROM imagecalc.design), format, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, single_us,
+  SELECT (SELECT max(id) FROM imagecalc.design), format, stem, bytes, bytes_deviation, fetch_us, decode_us, transfer_us, model_us, single_us,
          latency_measured, refusal
   FROM imagecalc.candidate WHERE design = $first;
 COMMIT;

@@ -45,7 +45,7 @@ TEST(AccuracyModel, LearnsASmoothFunctionOfTheFormat) {
   const AccuracyModel model(samples);
   double error = 0, spread = 0;
   for (const AccuracySample& other : others) {
-    error += std::abs(model.predict(other.format, other.bytes).mean - smooth(other)) / 200;
+    error += std::abs(model.predict(other.format, other.stem, other.bytes).mean - smooth(other)) / 200;
     spread += std::abs(smooth(other) - 0.7) / 200;
   }
   EXPECT_LT(error, 0.2 * spread);
@@ -57,9 +57,9 @@ TEST(AccuracyModel, KnowsWhereItKnowsLittle) {
   measure(samples, smooth, 0.01, 4);
   const AccuracyModel model(samples);
   const AccuracySample& known = samples.front();
-  const double near = model.predict(known.format, known.bytes).deviation;
+  const double near = model.predict(known.format, known.stem, known.bytes).deviation;
   EXPECT_GT(near, 0);
-  EXPECT_GT(model.predict(parse_format("4x4/b8/k8/q100@128"), 4000).deviation, 1.5 * near);
+  EXPECT_GT(model.predict(parse_format("4x4/b8/k8/q100@128"), false, 4000).deviation, 1.5 * near);
 }
 
 TEST(AccuracyModel, NineOfTenTrainingsAreWithinItsInterval) {
@@ -70,7 +70,7 @@ TEST(AccuracyModel, NineOfTenTrainingsAreWithinItsInterval) {
     const AccuracyModel model(samples);
     int within = 0;
     for (const AccuracySample& other : others) {
-      const auto estimate = model.predict(other.format, other.bytes);
+      const auto estimate = model.predict(other.format, other.stem, other.bytes);
       within += std::abs(other.accuracy - estimate.mean) < 1.645 * std::hypot(estimate.deviation, model.seed_deviation());
     }
     EXPECT_GT(within, 0.75 * 300) << seed;
@@ -96,9 +96,21 @@ TEST(AccuracyModel, PredictsTrainingsFromTheFilesWeights) {
   const AccuracyModel model(samples);
   double error = 0;
   for (const AccuracySample& other : drawn_formats(200, 9)) {
-    error += (model.predict(other.format, other.bytes).mean - smooth(other)) / 200;
+    error += (model.predict(other.format, other.stem, other.bytes).mean - smooth(other)) / 200;
   }
   EXPECT_GT(error, -0.025) << "most of the 0.05 is made up for";
+}
+
+TEST(AccuracyModel, LearnsWhatAStemIsWorth) {
+  auto samples = drawn_formats(40, 15), others = drawn_formats(100, 16);
+  for (std::size_t i = 0; i < samples.size(); i += 2) samples[i].stem = true;
+  measure(samples, [](const AccuracySample& sample) { return smooth(sample) + (sample.stem ? 0.1 : 0); }, 0.01, 17);
+  const AccuracyModel model(samples);
+  double worth = 0;
+  for (const AccuracySample& other : others) {
+    worth += (model.predict(other.format, true, other.bytes).mean - model.predict(other.format, false, other.bytes).mean) / 100;
+  }
+  EXPECT_NEAR(worth, 0.1, 0.03);
 }
 
 TEST(AccuracyModel, IsTheSameEveryTime) {
@@ -107,7 +119,7 @@ TEST(AccuracyModel, IsTheSameEveryTime) {
   const AccuracyModel one(samples), two(samples);
   EXPECT_EQ(one.seed_deviation(), two.seed_deviation());
   for (const AccuracySample& other : drawn_formats(20, 13)) {
-    EXPECT_EQ(one.predict(other.format, other.bytes).mean, two.predict(other.format, other.bytes).mean);
+    EXPECT_EQ(one.predict(other.format, other.stem, other.bytes).mean, two.predict(other.format, other.stem, other.bytes).mean);
   }
 }
 
@@ -119,8 +131,8 @@ TEST(AccuracyModel, TakesFewSamplesAndEqualOnes) {
   const Format other = parse_format("1x1/b64/k9/q20@128");
   for (std::size_t count : {1u, 2u, 4u}) {
     const AccuracyModel model({samples.begin(), samples.begin() + long(count)});
-    EXPECT_NEAR(model.predict(other, 500).mean, 0.8, 0.02) << count;
-    EXPECT_GT(model.predict(other, 500).deviation, 0) << count;
+    EXPECT_NEAR(model.predict(other, false, 500).mean, 0.8, 0.02) << count;
+    EXPECT_GT(model.predict(other, false, 500).deviation, 0) << count;
   }
 }
 

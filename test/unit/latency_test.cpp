@@ -80,7 +80,7 @@ TEST(MonotoneFit, NeedsAPoint) { EXPECT_THROW(MonotoneFit({}), Error); }
 
 TEST(LatencyGrid, HasBothEndsAndRisesEvenlyInTheLogarithm) {
   const auto formats = design_space(256);
-  const auto grid = latency_grid(formats, 12);
+  const auto grid = latency_grid(formats, false, 12);
   ASSERT_GE(grid.size(), 10u);
   ASSERT_LE(grid.size(), 12u);
   double smallest = INFINITY, largest = 0;
@@ -106,22 +106,35 @@ TEST(LatencyGrid, TakesEverySizeWhereTheyAreFew) {
     }
   }
   formats.push_back({.block = 32, .kept = 1, .quantizer = 50, .size = 64});
-  const auto grid = latency_grid(formats, 40);  // six formats give 8x8, one 2x2
+  const auto grid = latency_grid(formats, false, 40);  // six formats give 8x8, one 2x2
   ASSERT_EQ(grid.size(), 2u);
   EXPECT_EQ(grid[0], 6u);
   EXPECT_EQ(formats[grid[1]].block, 32) << "the middle one by block size";
 }
 
-TEST(LatencyGrid, SmallCounts) {
-  const auto formats = design_space(64);
-  EXPECT_TRUE(latency_grid({}, 5).empty());
-  EXPECT_TRUE(latency_grid(formats, 0).empty());
-  ASSERT_EQ(latency_grid(formats, 1).size(), 1u);
-  EXPECT_EQ(latency_grid(formats, 2).size(), 2u);
-  EXPECT_EQ(latency_grid(formats, 1)[0], latency_grid(formats, 2)[1]);
+TEST(LatencyGrid, WithAStemInTurnsOfMostAndOfFewestBlocks) {
+  std::vector<Format> formats;  // tensors of 16x16, 32x32 and 64x64, each by three block sizes
+  for (int kept : {1, 2, 4}) {
+    for (int block : {16, 32, 64}) formats.push_back({.block = block, .kept = kept * block / 4, .quantizer = 50, .size = 64});
+  }
+  const auto grid = latency_grid(formats, true, 40);
+  ASSERT_EQ(grid.size(), 3u);
+  EXPECT_EQ(map_size(formats[grid[0]], false), (TensorSize{16, 16}));
+  EXPECT_EQ(map_size(formats[grid[0]], true), (TensorSize{4, 4}));
+  EXPECT_EQ(map_size(formats[grid[1]], true), (TensorSize{1, 1}));
+  EXPECT_EQ(map_size(formats[grid[2]], true), (TensorSize{4, 4}));
 }
 
-TEST(LatencyGrid, NeedsASize) { EXPECT_THROW(latency_grid(design_space(0), 4), Error); }
+TEST(LatencyGrid, SmallCounts) {
+  const auto formats = design_space(64);
+  EXPECT_TRUE(latency_grid({}, false, 5).empty());
+  EXPECT_TRUE(latency_grid(formats, false, 0).empty());
+  ASSERT_EQ(latency_grid(formats, false, 1).size(), 1u);
+  EXPECT_EQ(latency_grid(formats, false, 2).size(), 2u);
+  EXPECT_EQ(latency_grid(formats, false, 1)[0], latency_grid(formats, false, 2)[1]);
+}
+
+TEST(LatencyGrid, NeedsASize) { EXPECT_THROW(latency_grid(design_space(0), false, 4), Error); }
 
 TEST(LatencyModel, PredictsFetchByBytesAndTheRestByArea) {
   const Format small = parse_format("1x1/b32/k2/q50@256");   // 16x16
@@ -140,6 +153,28 @@ TEST(LatencyModel, PredictsFetchByBytesAndTheRestByArea) {
   EXPECT_DOUBLE_EQ(between.transfer, 0.5 + 2 * share);
   EXPECT_DOUBLE_EQ(between.model, 100 + 800 * share);
   EXPECT_DOUBLE_EQ(model.predict(middle, 400).model, between.model) << "bytes matter to the fetch only";
+}
+
+TEST(LatencyModel, WithAStemTheTensorAndTheBlocksMatter) {
+  // What a network with 16 filters in its stem and 4000 multiplications a place behind it would take.
+  const auto time = [](const Format& format) {
+    const TensorSize tensor = map_size(format, false), map = map_size(format, true);
+    return 20 + 0.006 * tensor.height * tensor.width + 0.5 * map.height * map.width;
+  };
+  std::vector<Format> formats = design_space(128);
+  std::erase_if(formats, [](const Format& format) { return !may_have_stem(format); });
+  std::vector<LatencySample> samples;
+  for (std::size_t i : latency_grid(formats, true, 12)) {
+    samples.push_back({formats[i], 100, {.fetch = 1, .decode = 2, .transfer = 0.5, .model = time(formats[i])}});
+  }
+  const LatencyModel model(samples, true), by_tensor(samples, false);
+  double error = 0, error_by_tensor = 0;
+  for (const Format& format : formats) {
+    error += std::abs(model.predict(format, 100).model / time(format) - 1) / double(formats.size());
+    error_by_tensor += std::abs(by_tensor.predict(format, 100).model / time(format) - 1) / double(formats.size());
+  }
+  EXPECT_LT(error, 0.05);
+  EXPECT_LT(error, error_by_tensor / 3);
 }
 
 TEST(LatencyModel, NeedsASample) { EXPECT_THROW(LatencyModel({}), Error); }

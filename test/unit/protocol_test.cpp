@@ -63,8 +63,8 @@ std::vector<Message> all_messages() {
                      true},
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
-          InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}},
-          InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true},
+          InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}, true},
+          InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true, "it has none"},
           setup,
           AddImages{{{Blob(20, 5), 3, true}, {Blob{}, 0, false}}},
           AddReply{879, 222, {{3, "not a JPEG file"}}},
@@ -78,6 +78,8 @@ std::vector<Message> all_messages() {
           ReadStatistics{},
           ResetStatistics{},
           Leaving{},
+          MakeStem{4},
+          StemReply{Blob(30, 6)},
           StatisticsReply{.pid = 77,
                           .threads = 2,
                           .engines = {EngineChoice::libtorch, EngineChoice::openvino},
@@ -178,6 +180,7 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(setup.spool_folder, "base/pgsql_tmp");
 
   EXPECT_TRUE(std::get<InspectReply>(back(messages[11])).onnx);
+  EXPECT_EQ(std::get<InspectReply>(back(messages[11])).stem_refusal, "it has none");
   EXPECT_FALSE(std::get<Train>(back(messages[17])).start_from.has_value());
   EXPECT_TRUE(std::get<Train>(back(messages[17])).try_bf16);
   EXPECT_EQ(std::get<Train>(back(messages[18])).start_from, Blob(100, 8));

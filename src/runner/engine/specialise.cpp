@@ -1,7 +1,6 @@
 #include "runner/engine/specialise.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -18,35 +17,18 @@ namespace imagecalc {
 namespace {
 
 namespace jit = torch::jit;
-using Pair = std::array<std::int64_t, 2>;  // rows, columns
+using Pair = ConvolutionShape::Pair;
 
-// A convolution's parameters, as far as they are constants.
-struct Convolution {
+// A convolution whose weights are constants.
+struct Convolution : ConvolutionShape {
   at::Tensor weight, bias;  // bias may be undefined
-  Pair stride, padding, dilation;
-  std::int64_t groups;
 };
 
-std::optional<Pair> pair_of(const jit::Value* value) {
-  auto constant = jit::toIValue(value);
-  if (!constant || !constant->isIntList()) return std::nullopt;  // padding may be a word, too
-  auto list = constant->toIntVector();
-  if (list.empty() || list.size() > 2) return std::nullopt;
-  return Pair{list.front(), list.back()};
-}
-
 std::optional<Convolution> read_convolution(const jit::Node* node) {
-  const bool general = node->kind() == c10::aten::_convolution;
-  auto weight = jit::toIValue(node->input(1)), bias = jit::toIValue(node->input(2));
-  auto stride = pair_of(node->input(3)), padding = pair_of(node->input(4)), dilation = pair_of(node->input(5));
-  auto groups = jit::toIValue(node->input(general ? 8 : 6));
-  if (!weight || !weight->isTensor() || !bias || !stride || !padding || !dilation || !groups) return std::nullopt;
-  if (general) {
-    auto transposed = jit::toIValue(node->input(6));
-    if (!transposed || transposed->toBool()) return std::nullopt;
-  }
-  Convolution read{weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor(), *stride, *padding, *dilation,
-                   groups->toInt()};
+  const auto weight = jit::toIValue(node->input(kConvolutionWeight)), bias = jit::toIValue(node->input(kConvolutionBias));
+  const auto shape = convolution_shape(node);
+  if (!weight || !weight->isTensor() || !bias || !shape || shape->transposed) return std::nullopt;
+  Convolution read{*shape, weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor()};
   if (read.weight.dim() != 4) return std::nullopt;
   return read;
 }
@@ -168,9 +150,9 @@ void specialise_node(jit::Node* node, at::IntArrayRef input) {
   } else if (is_linear(*convolution, input)) {
     product = insert_linear(edit, node->input(0), *convolution);
   } else if (cropped) {
-    node->replaceInput(1, edit.tensor(convolution->weight));
-    node->replaceInput(3, edit.list(convolution->stride));
-    node->replaceInput(4, edit.list(convolution->padding));
+    node->replaceInput(kConvolutionWeight, edit.tensor(convolution->weight));
+    node->replaceInput(kConvolutionStride, edit.list(convolution->stride));
+    node->replaceInput(kConvolutionPadding, edit.list(convolution->padding));
   }
   if (product) node->output()->replaceAllUsesWith(product);
 }
@@ -233,7 +215,7 @@ void use_channels_last(jit::Module& frozen) {
     auto convolution = read_convolution(node);
     if (!convolution) continue;
     Editor edit(node);
-    node->replaceInput(1, edit.tensor(convolution->weight.contiguous(at::MemoryFormat::ChannelsLast)));
+    node->replaceInput(kConvolutionWeight, edit.tensor(convolution->weight.contiguous(at::MemoryFormat::ChannelsLast)));
   }
 }
 

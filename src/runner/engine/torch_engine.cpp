@@ -4,6 +4,7 @@
 #include "runner/engine/engine.h"
 #include "runner/engine/onnx_file.h"
 #include "runner/engine/openvino_plan.h"
+#include "runner/engine/stem.h"
 #include "runner/engine/torch_plans.h"
 
 namespace imagecalc {
@@ -87,6 +88,16 @@ bool statistics_move(torch::jit::Module& module, TensorShape shape) {
   return false;
 }
 
+// Why its first convolution cannot be replaced; empty where it can.
+std::string stem_refusal(torch::jit::Module module) {
+  try {
+    set_stem(module, 2);
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 class TorchEngine : public Engine {
  public:
   // LibTorch and oneDNN set themselves up at their first convolution.
@@ -124,6 +135,7 @@ class TorchEngine : public Engine {
       if (!accepted && reply.shapes.back().outputs > 0) accepted = &shape;
     }
     if (accepted) reply.learns_statistics = statistics_move(module, *accepted);
+    if (request.try_stem) reply.stem_refusal = stem_refusal(load_module(request.bytes));
     return reply;
   }
 

@@ -6,6 +6,7 @@
 #include <new>
 
 #include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 namespace imagecalc {
@@ -28,6 +29,14 @@ class MemoryReader : public caffe2::serialize::ReadAdapterInterface {
  private:
   std::span<const std::uint8_t> bytes_;
 };
+
+std::optional<ConvolutionShape::Pair> pair_of(const torch::jit::Value* value) {
+  const auto constant = torch::jit::toIValue(value);
+  if (!constant || !constant->isIntList()) return std::nullopt;
+  const auto list = constant->toIntVector();
+  if (list.empty() || list.size() > 2) return std::nullopt;
+  return ConvolutionShape::Pair{list.front(), list.back()};
+}
 
 std::string_view trimmed(std::string_view text) {
   auto begin = text.find_first_not_of(" \t\r\n");
@@ -119,6 +128,16 @@ std::uint64_t trainable_parameters(const torch::jit::Module& module) {
 
 bool is_convolution(const torch::jit::Node* node) {
   return node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution;
+}
+
+std::optional<ConvolutionShape> convolution_shape(const torch::jit::Node* node) {
+  const bool general = node->kind() == c10::aten::_convolution;
+  const auto stride = pair_of(node->input(kConvolutionStride)), padding = pair_of(node->input(kConvolutionPadding)),
+             dilation = pair_of(node->input(kConvolutionDilation));
+  const auto groups = torch::jit::toIValue(node->input(general ? 8 : 6));
+  const auto transposed = general ? torch::jit::toIValue(node->input(6)) : c10::optional<c10::IValue>(false);
+  if (!stride || !padding || !dilation || !groups || !transposed) return std::nullopt;
+  return ConvolutionShape{*stride, *padding, *dilation, groups->toInt(), transposed->toBool()};
 }
 
 at::Tensor forward(torch::jit::Module& module, const at::Tensor& batch) {

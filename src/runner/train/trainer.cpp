@@ -69,6 +69,12 @@ class Trainer {
         *setup_, *data_, request, [&](const Progress& progress) { channel_.send(progress); }, hang_up_);
   }
 
+  Message handle(const MakeStem& request) {
+    check_set_up();
+    check(request.kernel >= 1 && request.kernel <= kMaxSize, "the stem is out of range");
+    return StemReply{make_stem(setup_->model, request.kernel)};
+  }
+
   template <typename Other>
   Message handle(const Other&) {
     return Failure{Fault::protocol, -1, "imagecalc-runner does not answer this request while training", {}};

@@ -14,9 +14,9 @@
 
 #include "codec/mirror.h"
 #include "runner/engine/openvino_plan.h"
+#include "runner/engine/stem.h"
 #include "runner/engine/torch_module.h"
 #include "runner/train/parallel.h"
-#include "runner/train/stem.h"
 #include "runner/train/stored_samples.h"
 #include "runner/train/tensors.h"
 
@@ -150,13 +150,22 @@ at::Tensor balanced_weights(const std::vector<Sample>& samples, std::uint32_t cl
   return at::tensor(weights);
 }
 
+// what, and fault: of the error where it is too large.
+Blob save(const torch::jit::Module& module, const std::string& what, Fault fault) {
+  std::ostringstream stream;
+  guard_torch(("the " + what + " could not be saved").c_str(), [&] { module.save(stream); });
+  std::string bytes = std::move(stream).str();
+  if (bytes.size() > kMaxModelBytes) {
+    throw Error(fault, "the " + what + " takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB", "Use a smaller model.");
+  }
+  return {bytes.begin(), bytes.end()};
+}
+
 // What a training starts from. Layers that are new, and what it draws later, follow from its seed.
 torch::jit::Module module_of(const TrainSetup& setup, const Train& request) {
   torch::jit::Module module = load_module(request.start_from ? *request.start_from : setup.model);
   at::manual_seed(request.seed);
-  if (request.stem > 0) {
-    guard_torch("the model's first convolution could not be replaced", [&] { set_stem(module, static_cast<int>(request.stem)); });
-  }
+  if (request.stem > 0) set_stem(module, static_cast<int>(request.stem));
   return module;
 }
 
@@ -178,9 +187,11 @@ class Training {
   TrainReply run(const std::function<void(const Progress&)>& progress) {
     TrainReply reply;
     guard_torch("the training failed", [&] { train(reply, progress); });
-    if (reply.epochs == request_.epochs) guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
     reply.normalisation = normalisation_;
-    reply.weights = guard_torch("the trained model could not be saved", [&] { return save(); });
+    if (reply.epochs == request_.epochs) {
+      guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
+      reply.weights = save(module_, "trained model", Fault::limit_exceeded);
+    }
     reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start_).count();
     return reply;
   }
@@ -310,18 +321,6 @@ class Training {
     reply.loss = static_cast<float>(loss / static_cast<double>(samples.size()));
   }
 
-  Blob save() {
-    std::ostringstream stream;
-    module_.save(stream);
-    std::string bytes = std::move(stream).str();
-    if (bytes.size() > kMaxModelBytes) {
-      throw Error(Fault::limit_exceeded,
-                  "the trained model takes " + std::to_string(bytes.size()) + " bytes, more than 400 MB",
-                  "Use a smaller model.");
-    }
-    return {bytes.begin(), bytes.end()};
-  }
-
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const TrainSetup& setup_;
   const Train& request_;
@@ -340,6 +339,13 @@ void check_trainable(const TrainSetup& setup) {
   if (trainable_parameters(load_module(setup.model)) > 0) return;
   throw Error(Fault::bad_model, "the model has no parameters that can be trained",
               "Save it with torch.jit.script, not frozen.");
+}
+
+Blob make_stem(const Blob& model, std::uint32_t kernel) {
+  torch::jit::Module module = load_module(model);
+  at::manual_seed(kernel);  // the same one each time it is asked for
+  set_stem(module, static_cast<int>(kernel));
+  return save(module, "model with a stem of " + std::to_string(kernel) + " x " + std::to_string(kernel), Fault::bad_model);
 }
 
 TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train& request,

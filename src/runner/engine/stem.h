@@ -7,9 +7,10 @@
 
 namespace imagecalc {
 
-// Replaces the first convolution of a module by one of kernel x kernel taps, with that stride and no padding, from 3 channels to
-// as many as it had. The module is not frozen, and has not run yet. The new numbers are drawn from LibTorch's generator as PyTorch
-// draws those of a new layer. A module that begins so already is left alone. kernel: at least 1.
+// Replaces the first convolution of a module, which must read its input as it is, by one of kernel x kernel taps, with that
+// stride and no padding, from 3 channels to as many as it had. The module is not frozen, and has not run yet. The new numbers
+// are drawn from LibTorch's generator as PyTorch draws those of a new layer. A stem of another size keeps the taps that both
+// have, as they are for the same frequencies; one of this size is left alone. kernel: at least 1.
 // Error(bad_model) where there is no convolution that can be replaced; then the module is as it was.
 void set_stem(torch::jit::Module& module, int kernel);
 
