@@ -34,7 +34,8 @@ Blob read_model(const char* path) {
 
 std::vector<Recipe> recipes_of(const char* path) {
   auto module = std::make_shared<FreezableModule>(load_module(read_model(path)));
-  std::vector<Recipe> recipes{plain_recipe(module), openvino_recipe(module, 1)};
+  std::vector<Recipe> recipes{plain_recipe(module)};
+  for (Recipe& recipe : openvino_recipes(module, 1)) recipes.push_back(std::move(recipe));
   for (Recipe& recipe : torch_recipes(module)) recipes.push_back(std::move(recipe));
   return recipes;
 }

@@ -16,6 +16,7 @@
 #include "runner/engine/huge_pages.h"
 #include "runner/engine/openvino_decoder.h"
 #include "runner/engine/openvino_onnx.h"
+#include "runner/engine/specialise.h"
 
 namespace imagecalc {
 
@@ -252,7 +253,8 @@ auto guard_openvino(const char* context, Function&& function) {
   }
 }
 
-Recipe recipe_of(ModelFor model_for, std::size_t weight_bytes, int threads, ov::element::Type precision = ov::element::f32) {
+Recipe recipe_of(const char* name, ModelFor model_for, std::size_t weight_bytes, int threads,
+                 ov::element::Type precision = ov::element::f32) {
   auto make = [=](TensorSize size, std::size_t batch) -> std::shared_ptr<Plan> {
     auto compile_piece = [=](std::size_t piece) {
       return guard_openvino("", [&] { return compile(model_for(piece, size), settings(threads, precision)); });
@@ -260,14 +262,22 @@ Recipe recipe_of(ModelFor model_for, std::size_t weight_bytes, int threads, ov::
     return std::make_shared<OpenVinoPlan>(compile_piece, size, next_piece(batch, batch), weight_bytes);
   };
   auto made = std::make_shared<SharedPlans<TensorSize>>();
-  const bool bf16 = precision == ov::element::bf16;
-  return {EngineChoice::openvino, bf16 ? "openvino, bf16" : "openvino",
-          [=](TensorSize size, std::size_t batch) { return made->get(size, [&] { return make(size, batch); }); }, bf16};
+  return {EngineChoice::openvino, name,
+          [=](TensorSize size, std::size_t batch) { return made->get(size, [&] { return make(size, batch); }); },
+          precision == ov::element::bf16};
 }
 
-ModelFor models_of(std::shared_ptr<FreezableModule> module) {
+using Edit = void (*)(torch::jit::Module& frozen, TensorSize size);
+
+// edit: what is done to the module first, if anything.
+ModelFor models_of(std::shared_ptr<FreezableModule> module, Edit edit = nullptr) {
   return [=](std::size_t images, TensorSize size) {
-    return to_openvino(module->frozen(), {static_cast<std::int64_t>(images), 3, size.height, size.width});
+    torch::jit::Module made = module->frozen();
+    if (edit) {
+      made = made.clone();
+      edit(made, size);
+    }
+    return to_openvino(made, {static_cast<std::int64_t>(images), 3, size.height, size.width});
   };
 }
 
@@ -275,8 +285,9 @@ ModelFor models_of(std::shared_ptr<FreezableModule> module) {
 
 const bool kHasOpenVino = true;
 
-Recipe openvino_recipe(std::shared_ptr<FreezableModule> module, int threads) {
-  return recipe_of(models_of(module), module->weight_bytes(), threads);
+std::vector<Recipe> openvino_recipes(std::shared_ptr<FreezableModule> module, int threads) {
+  return {recipe_of("openvino", models_of(module), module->weight_bytes(), threads),
+          recipe_of("openvino, specialised", models_of(module, specialise), module->weight_bytes(), threads)};
 }
 
 bool has_bf16() {
@@ -285,14 +296,14 @@ bool has_bf16() {
 }
 
 Recipe bf16_recipe(std::shared_ptr<FreezableModule> module, int threads) {
-  return recipe_of(models_of(module), module->weight_bytes(), threads, ov::element::bf16);
+  return recipe_of("openvino, bf16", models_of(module), module->weight_bytes(), threads, ov::element::bf16);
 }
 
 Recipe onnx_recipe(std::span<const std::uint8_t> bytes, int threads) {
   check_model_size(bytes);
   std::shared_ptr<const ov::Model> model = guard_openvino("the ONNX model could not be loaded: ", [&] { return read_onnx(bytes); });
   auto model_for = [=](std::size_t images, TensorSize size) { return reshaped(*model, images, size); };
-  return recipe_of(model_for, bytes.size(), threads);
+  return recipe_of("openvino", model_for, bytes.size(), threads);
 }
 
 }  // namespace imagecalc

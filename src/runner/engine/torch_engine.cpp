@@ -17,7 +17,7 @@ constexpr std::int64_t kInspectedImages = 3;
 
 // Its plans: the plain one, then those that are likely to be fast.
 Choices choices_of(const std::shared_ptr<FreezableModule>& module, int threads) {
-  std::vector<Recipe> recipes{openvino_recipe(module, threads)};
+  std::vector<Recipe> recipes = openvino_recipes(module, threads);
   if (has_bf16()) recipes.push_back(bf16_recipe(module, threads));
   for (Recipe& recipe : torch_recipes(module)) recipes.push_back(std::move(recipe));
   return Choices(plain_recipe(module), std::move(recipes));
