@@ -17,7 +17,7 @@ using Eigen::VectorXd;
 
 // ---- what distinguishes formats
 
-constexpr int kFeatures = 7;
+constexpr int kFeatures = 8;
 using Features = Eigen::Matrix<double, kFeatures, 1>;
 
 // Each over a range of about 2, so that one length scale suits all to begin with.
@@ -29,7 +29,8 @@ Features features_of(const Format& format, bool stem, double bytes) {
       std::log2(format.block) / 2,
       std::log2(format.kept) / 2,
       std::log2(format.quantizer),
-      halves_rows(format.subsampling) + halves_columns(format.subsampling),
+      halves_rows(format.subsampling),
+      halves_columns(format.subsampling),
       stem;
   return features;
 }

@@ -337,9 +337,12 @@ std::optional<TrialPlan> Search::explore(const Record& record) const {
     const bool may_stop = sampled.size() >= 2 && !settings_.explore_all && best(record.measured, record);
     const auto formats = spread(*bucket);
     const auto untried = std::find_if(formats.begin(), formats.end(), [&](std::size_t f) { return !record.tried[f]; });
-    if (untried != formats.end() && may_stop && !most_promising(record)) break;
-    if (untried != formats.end()) return training_of(*untried, record);
-    sampled.push_back(*bucket);
+    if (untried == formats.end()) {
+      sampled.push_back(*bucket);
+      continue;
+    }
+    if (may_stop && !most_promising(record)) break;
+    return training_of(*untried, record);
   }
   return refine(sampled, record);
 }
