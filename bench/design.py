@@ -56,40 +56,38 @@ def is_larger(form):
 # ---- the design
 
 # more: further arguments of ic_design.
-def start_design(options, latency, epochs, more=""):
+def start_design(options, more):
     return psql("SET client_min_messages = warning;"
                 f"SELECT ic_design('images', '{options.model}', split_column => 'split', label_column => 'label', size => {SIZE},"
-                f" latency => {latency} * interval '1 microsecond', epochs => {epochs},"
-                f" transfer_epochs => {max(1, epochs // 2)}, learning_rate => {LEARNING_RATE}{more})").strip()
+                f" epochs => {options.epochs}, transfer_epochs => {max(1, options.epochs // 2)},"
+                f" learning_rate => {LEARNING_RATE}, {more})").strip()
 
 
-# A latency that excludes larger tensors than those that are studied, as well as one can: the fewest on the wrong side of it. The
-# costs are known as soon as the first trial begins.
-def find_budget(options):
-    design = start_design(options, 3_000_000, 1)
+# Stops a design as soon as the costs of all formats are known, sets its budget, and lets it go on with these costs. The budget is a
+# latency that excludes larger tensors than those that are studied, as well as one can: the fewest on the wrong side of it.
+def set_budget(design):
     while not psql(f"SELECT 1 FROM imagecalc.candidate WHERE design = {design} LIMIT 1"):
         state, error = psql(f"SELECT state, error FROM ic_progress WHERE design = {design}").strip().split("|", 1)
         if state == "failed":
             sys.exit(error)
-        time.sleep(1)
+        time.sleep(0.2)
     psql(f"SELECT ic_cancel({design})")
     while psql(f"SELECT imagecalc.worker_of({design})").strip():
         time.sleep(0.2)
     costs = table(f"SELECT format, latency_us FROM ic_candidates({design})")
-    psql(f"SELECT ic_drop_design({design})")
     wrong = sum(is_studied(short(row["format"])) for row in costs)
     budget, fewest = 0, wrong
     for row in sorted(costs, key=lambda row: float(row["latency_us"])):
         wrong += is_larger(short(row["format"])) - is_studied(short(row["format"]))
         if wrong < fewest:
             budget, fewest = float(row["latency_us"]), wrong
+    psql(f"UPDATE imagecalc.design SET latency_us = {budget} WHERE id = {design}; SELECT ic_resume({design})")
     return budget
 
 
 # Waits for a design, and returns what it found.
-def run_design(options, budget, more=""):
+def follow_design(design):
     begin = time.monotonic()
-    design = start_design(options, budget, options.epochs, more)
     told = None
     while True:
         state, phase, error = psql(f"SELECT state, phase, error FROM ic_progress WHERE design = {design}").strip().split("|", 2)
@@ -102,7 +100,7 @@ def run_design(options, budget, more=""):
         time.sleep(0.5)
     if state != "done":
         sys.exit(f"the design is {state}: {error}")
-    return {"seconds": time.monotonic() - begin, "budget": budget,
+    return {"seconds": time.monotonic() - begin,
             "choice": psql(f"SELECT format FROM ic_designs WHERE id = {design}").strip(),
             "trials": table(f"SELECT * FROM ic_trials({design})"),
             "candidates": table(f"SELECT * FROM ic_candidates({design}) WHERE accuracy IS NOT NULL")}
@@ -131,19 +129,17 @@ def check_state(options):
 
 
 def wide_design(options):
-    say("finding the latency of the largest tensors")
-    budget = find_budget(options)
-    say(f"designing within {budget:.0f} us")
-    return run_design(options, budget)
+    say("measuring what formats cost")
+    design = start_design(options, "latency => '3 s'")
+    say(f"designing within {set_budget(design):.0f} us")
+    return follow_design(design)
 
 
 # A design among the smallest formats that trains less than half of them.
 def narrow_design(options, found):
-    sizes = sorted(float(row["bytes"]) for row in found["candidates"])
-    limit = sizes[options.space - 1]
+    limit = math.ceil(sorted(float(row["bytes"]) for row in found["candidates"])[options.space - 1])
     say(f"designing within {limit} bytes")
-    return run_design(options, found["budget"],
-                      f", storage => {math.ceil(limit)}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2")
+    return follow_design(start_design(options, f"storage => {limit}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2"))
 
 
 # ---- the truth
