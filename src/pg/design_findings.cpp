@@ -21,6 +21,8 @@ Findings load_findings(std::int64_t id) {
   return findings;
 }
 
+std::string name_of(const Format& format, bool stem) { return to_string(format) + (stem ? " + stem" : ""); }
+
 const TrialRow* chosen_trial(const Findings& findings) {
   const auto found = std::find_if(findings.trials.begin(), findings.trials.end(),
                                   [&](const TrialRow& row) { return row.trial.number == findings.design.chosen; });

@@ -17,6 +17,9 @@ struct Findings {
 // The same error.
 Findings load_findings(std::int64_t design);
 
+// As imagecalc.candidate_text writes it.
+std::string name_of(const Format& format, bool stem);
+
 // Nothing while the design is not done.
 const TrialRow* chosen_trial(const Findings& findings);
 

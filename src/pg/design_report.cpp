@@ -12,7 +12,6 @@ namespace {
 constexpr int kPictures = 3;        // that the report shows
 constexpr std::size_t kRebuilt = 4;  // formats that it shows them in
 
-std::string name_of(const Format& format, bool stem) { return to_string(format) + (stem ? " + stem" : ""); }
 std::string name_of(const CandidateRow& row) { return name_of(row.format, row.stem); }
 
 bool is_of(const TrialRow& trial, const CandidateRow& row) { return trial.format == row.format && trial.stem == row.stem; }

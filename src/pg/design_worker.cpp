@@ -380,8 +380,7 @@ void Job::search() {
 std::string describe(const TrialPlan& plan, const std::vector<CandidateRow>& candidates) {
   if (plan.kind == TrialKind::reference) return "training on RGB";
   const CandidateRow& candidate = candidates[*plan.candidate];
-  const std::string format = to_string(candidate.format) + (candidate.stem ? " + stem" : "");
-  return (plan.kind == TrialKind::final ? "final training of " : "trying ") + format;
+  return (plan.kind == TrialKind::final ? "final training of " : "trying ") + name_of(candidate.format, candidate.stem);
 }
 
 // Trains, and commits what came of it.
