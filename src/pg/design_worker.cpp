@@ -22,7 +22,7 @@ extern "C" PGDLLEXPORT void imagecalc_design_main(Datum);
 namespace {
 
 constexpr std::size_t kSampleFiles = 8;           // kept here to measure latency with
-constexpr std::uint32_t kStorageSample = 16;      // pictures that every format is measured on
+constexpr std::uint32_t kStorageSample = 32;      // pictures that every format is measured on
 constexpr std::uint32_t kSlowStorageSample = 4;   // the same at levels that take long
 constexpr int kSlowLevel = 10;
 constexpr std::size_t kPortionImages = 32;        // sent at once

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <numeric>
 
@@ -90,7 +91,7 @@ std::vector<float> measure_picture(const Picture& picture, const std::vector<For
 }
 
 constexpr std::size_t kManyPictures = 400;
-constexpr std::size_t kReferences = 8;  // formats that are measured on that many
+constexpr std::size_t kReferences = 5;  // formats of each quantizer that are measured on that many
 
 // The mean bytes of a value of each format over the pictures, at a fast level: their ratio is about that at any other.
 std::vector<double> mean_bytes(const std::vector<const Sample*>& pictures, const std::vector<Format>& formats,
@@ -114,23 +115,34 @@ struct Correction {
   double bytes = 0, factor = 1;
 };
 
-// By rising bytes. bytes: the sample's means, of each format.
-std::vector<Correction> measure_corrections(const std::vector<const Sample*>& sample, const std::vector<const Sample*>& many,
-                                            const std::vector<Format>& formats, const std::vector<float>& bytes,
-                                            std::uint32_t threads, Steps& steps, const Interrupt& interrupt) {
-  std::vector<std::size_t> order(formats.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return bytes[a] < bytes[b]; });
-  std::vector<Format> references;
-  std::vector<Correction> corrections;
-  for (std::size_t i = 0; i < kReferences; ++i) {
-    const std::size_t format = order[i * (order.size() - 1) / (kReferences - 1)];
-    references.push_back(formats[format]);
-    corrections.push_back({bytes[format], 1});
+// Of each quantizer, by rising bytes: how much a coarse one keeps of a picture says little about a fine one.
+using Corrections = std::map<int, std::vector<Correction>>;
+
+// Of each quantizer some formats from the smallest to the largest. bytes: of each format.
+std::vector<std::size_t> pick_references(const std::vector<Format>& formats, const std::vector<float>& bytes) {
+  std::map<int, std::vector<std::size_t>> by_quantizer;
+  for (std::size_t f = 0; f < formats.size(); ++f) by_quantizer[formats[f].quantizer].push_back(f);
+  std::vector<std::size_t> picked;
+  for (auto& [quantizer, order] : by_quantizer) {
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return bytes[a] < bytes[b]; });
+    for (std::size_t i = 0; i < kReferences; ++i) picked.push_back(order[i * (order.size() - 1) / (kReferences - 1)]);
   }
+  return picked;
+}
+
+// bytes: the sample's means, of each format.
+Corrections measure_corrections(const std::vector<const Sample*>& sample, const std::vector<const Sample*>& many,
+                                const std::vector<Format>& formats, const std::vector<float>& bytes, std::uint32_t threads,
+                                Steps& steps, const Interrupt& interrupt) {
+  const std::vector<std::size_t> picked = pick_references(formats, bytes);
+  std::vector<Format> references;
+  for (std::size_t f : picked) references.push_back(formats[f]);
   const std::vector<double> here = mean_bytes(sample, references, threads, steps, interrupt);
   const std::vector<double> there = mean_bytes(many, references, threads, steps, interrupt);
-  for (std::size_t i = 0; i < kReferences; ++i) corrections[i].factor = there[i] / here[i];
+  Corrections corrections;
+  for (std::size_t i = 0; i < picked.size(); ++i) {
+    corrections[references[i].quantizer].push_back({bytes[picked[i]], there[i] / here[i]});
+  }
   return corrections;
 }
 
@@ -171,9 +183,9 @@ StorageReply measure_storage(const std::vector<Sample>& pictures, int size, cons
     reply.deviation.push_back(static_cast<float>(std::sqrt(std::max(0.0, squares / count - mean * mean))));
   }
   if (!correct) return reply;
-  const auto corrections = measure_corrections(sample, many, formats, reply.mean_bytes, threads, steps, interrupt);
+  const Corrections corrections = measure_corrections(sample, many, formats, reply.mean_bytes, threads, steps, interrupt);
   for (std::size_t f = 0; f < formats.size(); ++f) {
-    const auto factor = static_cast<float>(correction_at(corrections, reply.mean_bytes[f]));
+    const auto factor = static_cast<float>(correction_at(corrections.at(formats[f].quantizer), reply.mean_bytes[f]));
     reply.mean_bytes[f] *= factor;
     reply.deviation[f] *= factor;
   }

@@ -8,8 +8,9 @@
 namespace imagecalc {
 
 // Every format is measured on request.sample of the pictures, some formats on up to 400. How much these are larger or smaller
-// there corrects all: by a ratio estimator (Cochran, Sampling Techniques, 1977, chapter 6), interpolated in the logarithm of
-// the bytes. pictures: all size x size, at least one. progress is told how many are done, never by two threads at once.
+// there corrects all of their quantizer: by a ratio estimator (Cochran, Sampling Techniques, 1977, chapter 6), interpolated in
+// the logarithm of the bytes. pictures: all size x size, at least one. progress is told how many are done, never by two threads
+// at once.
 StorageReply measure_storage(const std::vector<Sample>& pictures, int size, const MeasureStorage& request, std::uint32_t threads,
                              const std::function<void(const Progress&)>& progress, const Interrupt& interrupt);
 
