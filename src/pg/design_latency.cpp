@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kGridSizes = 12;
 constexpr int kRepeats = 9;             // at least
-constexpr int kWarmUpCalls = 8;         // in its first calls of a new size the runner looks for the best way to run it
+constexpr int kWarmUpCalls = 12;        // in its first calls of a new size the runner looks for the best way to run it
 constexpr double kWarmUpUs = 50'000;
 constexpr double kMeasuringUs = 100'000;
 constexpr double kProbeBytes = 16 << 20;  // of one probe's rows, at most

@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMinImages = 3;
 constexpr float kTimingUs = 60'000;  // what a plan may take to be timed, but for
 constexpr int kMinRuns = 3;
+constexpr float kDisturbanceUs = 5'000;  // what another process may take a core away for
 constexpr float kLongUs = 1'000'000;  // after that two will do
 constexpr std::size_t kPiece = 8;
 constexpr std::size_t kMaxSlowdown = 5;  // of a run, for the sake of eight images
@@ -165,7 +166,8 @@ float Trial::time(Plan& plan, float best_us) const {
     auto start = Clock::now();
     plan.run(images_.data(), batch, threads_);
     best = std::min(best, microseconds_since(start) / images);
-    if (runs > 0 && (best > 2 * best_us || microseconds_since(begin) > kLongUs)) break;  // one run alone may have been disturbed
+    const float taken = microseconds_since(begin);
+    if (runs > 0 && ((best > 2 * best_us && taken > kDisturbanceUs) || taken > kLongUs)) break;
   }
   return best;
 }

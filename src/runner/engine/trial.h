@@ -34,7 +34,8 @@ class Trial {
   // Empty where the plan is right.
   std::string check(Plan& plan, float tolerance = kScoreTolerance) const;
 
-  // Microseconds an image, in the best of several runs; only two runs where these take more than twice as much as best_us.
+  // Microseconds an image, in the best of several runs; of few, but two at least, where these take more than twice as much
+  // as best_us.
   float time(Plan& plan, float best_us) const;
 
  private:
