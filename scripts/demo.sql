@@ -10,8 +10,8 @@ SELECT label, count(*) FILTER (WHERE split = 'train') AS train, count(*) FILTER 
        round(avg(octet_length(jpeg))) AS jpeg_bytes
 FROM images GROUP BY label ORDER BY label;
 
-\echo '== Design a format for the model: at most 2 ms an image'
-SELECT ic_design('images', 'model.pt', split_column => 'split', latency => '2ms', size => 128, epochs => :epochs,
+\echo '== Design a format for the model: at most half a millisecond an image'
+SELECT ic_design('images', 'model.pt', split_column => 'split', latency => '0.5 ms', size => 128, epochs => :epochs,
                  transfer_epochs => 6, sampled_buckets => 4, trials_per_bucket => 2, rgb_reference => true) AS design \gset
 \echo 'CALL ic_wait(' :design ');'
 CALL ic_wait(:design);
@@ -42,7 +42,8 @@ WITH jpeg AS (SELECT avg((said = label)::int) AS accuracy FROM rgb_answer),
      chosen AS (SELECT avg((said = label)::int) AS accuracy FROM answer),
      size AS (SELECT avg(octet_length(jpeg)) AS jpeg, avg(pg_column_size(jpeg_ic)) AS chosen FROM images),
      design AS (SELECT d.*, c.fetch_us, c.decode_us, c.transfer_us, c.model_us FROM imagecalc.design AS d
-                JOIN imagecalc.candidate AS c ON c.design = d.id AND c.format = d.chosen WHERE d.id = :design)
+                JOIN ic_designs AS i ON i.id = d.id JOIN ic_candidates(:design) AS c ON c.format = i.format AND c.stem = i.stem
+                WHERE d.id = :design)
 SELECT what AS " ", jpeg AS "JPEG", chosen AS "chosen format", times AS "times better"
 FROM (
     SELECT 1 AS place, 'accuracy, %' AS what, round(100 * jpeg.accuracy, 1) AS jpeg, round(100 * chosen.accuracy, 1) AS chosen,

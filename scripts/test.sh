@@ -89,8 +89,15 @@ type_readme() {
     sed -n '/<!-- first screen/,/^```$/{/^<!--/d;/^```/d;p}' README.md | psql -X -a -v ON_ERROR_STOP=1
 }
 
+# The demo with hardly any training, so that what it learns is not judged.
+run_short_demo() {
+  createdb demo && export PGDATABASE=demo && place_files "$work/models/small-cnn-script.pt" && load_pictures &&
+    psql -X -q -v ON_ERROR_STOP=1 -v epochs=2 -v least_accuracy=0 <scripts/demo.sql
+}
+
 run_readme() {
   if (stage "README's first screen" type_readme); then count 1 0; else count 0 1; fi
+  if (stage "the demo, in short" run_short_demo); then count 1 0; else count 0 1; fi
 }
 
 run_regress() {
