@@ -19,7 +19,7 @@ import time
 from driver import Helper, Session, psql, say
 
 SIZE = 128
-LEAST_EDGE, LARGEST_EDGE = 8, 64
+LARGEST_EDGE = 64
 LEARNING_RATE = 0.05
 FIRST_SEED = 1000  # none that a design uses
 DEFAULT_EPOCHS, DEFAULT_TRANSFER_EPOCHS = 210, 20  # ic_design's
@@ -46,21 +46,17 @@ def tensor_edges(form):
 
 
 def is_studied(form):
-    return all(LEAST_EDGE <= edge <= LARGEST_EDGE for edge in tensor_edges(form))
-
-
-def is_larger(form):
-    return max(tensor_edges(form)) > LARGEST_EDGE
+    return max(tensor_edges(form)) <= LARGEST_EDGE
 
 
 # ---- the design
 
 # more: further arguments of ic_design.
-def start_design(options, more):
+def start_design(options, seed, more):
     return psql("SET client_min_messages = warning;"
                 f"SELECT ic_design('images', '{options.model}', split_column => 'split', label_column => 'label', size => {SIZE},"
                 f" epochs => {options.epochs}, transfer_epochs => {max(1, options.epochs // 2)},"
-                f" learning_rate => {LEARNING_RATE}, {more})").strip()
+                f" learning_rate => {LEARNING_RATE}, seed => {seed}, {more})").strip()
 
 
 # Stops a design as soon as the costs of all formats are known, sets its budget, and lets it go on with these costs. The budget is a
@@ -78,7 +74,7 @@ def set_budget(design):
     wrong = sum(is_studied(short(row["format"])) for row in costs)
     budget, fewest = 0, wrong
     for row in sorted(costs, key=lambda row: float(row["latency_us"])):
-        wrong += is_larger(short(row["format"])) - is_studied(short(row["format"]))
+        wrong += -1 if is_studied(short(row["format"])) else 1
         if wrong < fewest:
             budget, fewest = float(row["latency_us"]), wrong
     psql(f"UPDATE imagecalc.design SET latency_us = {budget} WHERE id = {design}; SELECT ic_resume({design})")
@@ -128,33 +124,37 @@ def check_state(options):
         sys.exit(f"{options.state} is of a run with {found}, not {asked}: remove it, or give another --state")
 
 
-def wide_design(options):
-    say("measuring what formats cost")
-    design = start_design(options, "latency => '3 s'")
-    say(f"designing within {set_budget(design):.0f} us")
+def wide_design(options, seed):
+    say(f"design {seed}: measuring what formats cost")
+    design = start_design(options, seed, "latency => '3 s'")
+    say(f"design {seed}: within {set_budget(design):.0f} us")
     return follow_design(design)
 
 
 # A design among the smallest formats that trains less than half of them.
-def narrow_design(options, found):
+def narrow_design(options, seed, found):
     limit = math.ceil(sorted(float(row["bytes"]) for row in found["candidates"])[options.space - 1])
-    say(f"designing within {limit} bytes")
-    return follow_design(start_design(options, f"storage => {limit}, buckets => 8, sampled_buckets => 4, trials_per_bucket => 2"))
+    say(f"design {seed} of a small space: within {limit} bytes")
+    return follow_design(start_design(options, seed, f"storage => {limit}, buckets => 8, sampled_buckets => 4,"
+                                                     " trials_per_bucket => 2"))
 
 
 # ---- the truth
 
-# Spread over the bytes, and whatever the design trained the same ones, but for those that it trained: then the next larger one.
-def pick_formats(found, count):
-    studied = [row for row in found["candidates"] if is_studied(short(row["format"]))]
-    studied.sort(key=lambda row: (float(row["bytes"]), row["format"]))
+# Spread over the bytes, and whatever the designs trained the same ones, but for those that one of them trained or left out of its
+# budget: then the next larger one. Each is a list of what the designs say of it.
+def pick_formats(designs, count):
+    found = [{short(row["format"]): row for row in design["candidates"]} for design in designs]
+    studied = [form for form in found[0] if is_studied(form)]
+    studied.sort(key=lambda form: (float(found[0][form]["bytes"]), form))
+    open_to_all = {form for form in studied if all(form in rows and rows[form]["measured"] == "f" for rows in found)}
     draw = random.Random(1)
     step = len(studied) / count
     picked = []
     for i in range(count):
         place = int((i + draw.random()) * step)
-        picked.append(next(row for row in studied[place:] + studied[:place] if row["measured"] == "f" and row not in picked))
-    return picked
+        picked.append(next(form for form in studied[place:] + studied[:place] if form in open_to_all and form not in picked))
+    return [[rows[form] for rows in found] for form in picked]
 
 
 def train(trainer, form, seed):
@@ -210,13 +210,12 @@ def time_all(options, formats):
     known = json.loads(kept.read_text()) if kept.exists() else {}
     session = Session()
     session.ask("SET imagecalc.enable_batch_infer = off", "SELECT 1")
-    for number, row in enumerate(formats, 1):
-        form = row["format"]
+    for number, form in enumerate(formats, 1):
         if form in known:
             continue
         known[form] = time_format(session, options, form)
         keep(kept, known)
-        say(f"timing {number} of {len(formats)}, {form}: {known[form]:.0f} us, predicted {float(row['latency_us']):.0f}")
+        say(f"timing {number} of {len(formats)}, {form}: {known[form]:.0f} us")
     session.close()
     return known
 
@@ -240,69 +239,101 @@ def accuracies(rows):
     return [row["accuracy"] for row in rows]
 
 
-# truth: the trainings of each format. timed: microseconds an image.
-def report_predictions(options, found, formats, truth, timed):
-    lines = [f"### {options.data}", "",
-             f"{datetime.date.today()}; {len(formats)} formats that the design did not train, {options.seeds} seeds each,"
-             f" {options.epochs} epochs.",
-             "", "| format | predicted | interval | trained | bytes predicted | bytes | us predicted | us |",
-             "|---|---:|---|---:|---:|---:|---:|---:|"]
-    predicted, means, within = [], [], 0
-    for row in formats:
-        form = short(row["format"])
-        mean = statistics.mean(accuracies(truth[form]))
-        low, high = float(row["accuracy_low"]), float(row["accuracy_high"])
-        predicted.append(float(row["accuracy"]))
-        means.append(mean)
-        within += low <= mean <= high
-        lines.append(f"| `{form}` | {predicted[-1]:.1%} | {low:.1%} to {high:.1%} | {mean:.1%} | {float(row['bytes']):.0f} |"
-                     f" {truth[form][0]['bytes']:.0f} | {float(row['latency_us']):.0f} | {timed[row['format']]:.0f} |")
+def mean_deviation(truth):
+    return math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
+
+
+# What one design's predictions are worth, by the name of the line in the report. rows: its candidates that were trained, truth: their
+# means.
+def judge(options, found, rows, means, sizes, timed):
+    predicted = [float(row["accuracy"]) for row in rows]
     trials = explored(found)
     trivial = statistics.mean(float(row["accuracy"]) for row in trials)
     error = statistics.mean(abs(p - m) for p, m in zip(predicted, means))
     trivial_error = statistics.mean(abs(trivial - m) for m in means)
-    seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
-    bytes_error = statistics.mean(abs(float(row["bytes"]) / truth[short(row["format"])][0]["bytes"] - 1) for row in formats)
-    latency_error = statistics.mean(abs(float(row["latency_us"]) / timed[row["format"]] - 1) for row in formats)
-    equivalents = sum(int(row["epochs"]) for row in found["trials"]) / options.epochs
+    within = sum(float(row["accuracy_low"]) <= m <= float(row["accuracy_high"]) for row, m in zip(rows, means))
     full = sum(row["kind"] != "transfer" for row in found["trials"])
-    by_default = full + (len(found["trials"]) - full) * DEFAULT_TRANSFER_EPOCHS / DEFAULT_EPOCHS
-    lines += ["", "| | goal | |", "|---|---|---|",
-              f"| mean absolute error, points | 3 | {100 * error:.2f} |",
-              f"| the same / that of the trials' mean | 0.7 | {error / trivial_error:.2f} ({100 * trivial_error:.2f} points) |",
-              f"| within the 90 % interval | 80 to 97 % | {within / len(formats):.0%} |",
-              f"| rank correlation | | {statistics.correlation(ranks(predicted), ranks(means)):.2f} |",
-              f"| deviation between seeds, points | | {100 * seeds:.2f} |",
-              f"| bytes, mean error | 3 % | {bytes_error:.1%} |",
-              f"| latency of one image, mean error | 20 % | {latency_error:.1%} |",
-              f"| cost by ic_design's defaults, {DEFAULT_EPOCHS} and {DEFAULT_TRANSFER_EPOCHS} epochs, trainings | 12 | {by_default:.1f} |",
-              f"| cost here, trainings | | {equivalents:.1f}: {len(found['trials'])} trials in {found['seconds']:.0f} s;"
-              f" brute force {len(found['candidates'])} |", ""]
+    handed_down = len(found["trials"]) - full
+    return {
+        "error": 100 * error,
+        "trivial_error": 100 * trivial_error,
+        "ratio": error / trivial_error,
+        "within": within / len(rows),
+        "correlation": statistics.correlation(ranks(predicted), ranks(means)),
+        "bytes": statistics.mean(abs(float(row["bytes"]) / size - 1) for row, size in zip(rows, sizes)),
+        "latency": statistics.mean(abs(float(row["latency_us"]) / timed[row["format"]] - 1) for row in rows),
+        "by_default": full + handed_down * DEFAULT_TRANSFER_EPOCHS / DEFAULT_EPOCHS,
+        "equivalents": sum(int(row["epochs"]) for row in found["trials"]) / options.epochs,
+        "trials": len(found["trials"]),
+        "seconds": found["seconds"],
+    }
+
+
+JUDGEMENTS = (("error", "mean absolute error, points", "3", "{:.2f}"),
+              ("trivial_error", "that of the trials' mean, points", "", "{:.2f}"),
+              ("ratio", "the one / the other", "0.7", "{:.2f}"),
+              ("within", "within the 90 % interval", "80 to 97 %", "{:.0%}"),
+              ("correlation", "rank correlation", "", "{:.2f}"),
+              ("bytes", "bytes, mean error", "3 %", "{:.1%}"),
+              ("latency", "latency of one image, mean error", "20 %", "{:.1%}"),
+              ("by_default", f"cost by ic_design's defaults, {DEFAULT_EPOCHS} and {DEFAULT_TRANSFER_EPOCHS} epochs, trainings", "12",
+               "{:.1f}"),
+              ("equivalents", "cost here, trainings", "", "{:.1f}"),
+              ("trials", "trials", "", "{:.0f}"),
+              ("seconds", "seconds from the first trial", "", "{:.0f}"))
+
+
+# formats: what each design says of each. truth: the trainings of each format. timed: microseconds an image.
+def report_predictions(options, designs, formats, truth, timed):
+    lines = [f"### {options.data}", "",
+             f"{datetime.date.today()}; {len(designs)} designs that differ in their seeds; {len(formats)} formats that none of them"
+             f" trained, {options.seeds} seeds each, {options.epochs} epochs. Predictions are those of each design; bytes, latency and"
+             " the interval are the first one's.",
+             "", "| format | predicted | interval | trained | bytes predicted | bytes | us predicted | us |",
+             "|---|---|---|---:|---:|---:|---:|---:|"]
+    means, sizes = [], []
+    for rows in formats:
+        form = short(rows[0]["format"])
+        means.append(statistics.mean(accuracies(truth[form])))
+        sizes.append(truth[form][0]["bytes"])
+        first = {name: float(rows[0][name]) for name in ("accuracy_low", "accuracy_high", "bytes", "latency_us")}
+        lines.append(f"| `{form}` | {', '.join(format(100 * float(row['accuracy']), '.1f') for row in rows)} % |"
+                     f" {first['accuracy_low']:.1%} to {first['accuracy_high']:.1%} | {means[-1]:.1%} | {first['bytes']:.0f} |"
+                     f" {sizes[-1]:.0f} | {first['latency_us']:.0f} | {timed[rows[0]['format']]:.0f} |")
+    judged = [judge(options, found, [rows[number] for rows in formats], means, sizes, timed) for number, found in enumerate(designs)]
+    lines += ["", "| | goal | mean | " + " | ".join(f"design {number + 1}" for number in range(len(designs))) + " |",
+              "|---|---|---:|" + "---:|" * len(designs)]
+    for name, title, goal, form in JUDGEMENTS:
+        values = [judgement[name] for judgement in judged]
+        lines.append(f"| {title} | {goal} | " + " | ".join(form.format(value) for value in [statistics.mean(values)] + values) + " |")
+    lines += ["", f"Deviation between seeds: {100 * mean_deviation(truth):.2f} points. Brute force would be"
+              f" {len(designs[0]['candidates'])} trainings.", ""]
     return "\n".join(lines)
 
 
-# The choice of a design among few formats against the best of them, all trained.
-def report_choice(options, found, truth):
+# The choices of designs among few formats against the best of them, all trained.
+def report_choices(options, designs, truth):
     means = {form: statistics.mean(accuracies(rows)) for form, rows in truth.items()}
-    best, choice = max(means, key=means.get), short(found["choice"])
-    seeds = math.sqrt(statistics.mean(statistics.variance(accuracies(rows)) for rows in truth.values()))
-    place = sorted(means.values(), reverse=True).index(means[choice]) + 1
-    trained = len(explored(found))
-    return "\n".join([
-        f"A choice among {len(means)} formats of which the design trained {trained}, all trained with {options.space_seeds} seeds"
-        " each:", "",
-        "| | goal | |", "|---|---|---|",
-        f"| the choice, `{choice}`, place {place} | | {means[choice]:.1%} |",
-        f"| the best, `{best}` | | {means[best]:.1%} |",
-        f"| points lost | 1.5, or a standard error | {100 * (means[best] - means[choice]):.2f} |",
-        f"| standard error of such a mean, points | | {100 * seeds / math.sqrt(options.space_seeds):.2f} |", ""])
+    best = max(means, key=means.get)
+    trained = ", ".join(str(len(explored(found))) for found in designs)
+    lines = [f"Choices among {len(means)} formats of which the designs trained {trained}; all trained with {options.space_seeds} seeds"
+             " each:", "", "| | goal | accuracy | points lost |", "|---|---|---:|---:|",
+             f"| the best, `{best}` | | {means[best]:.1%} | |"]
+    lost = []
+    for number, found in enumerate(designs, 1):
+        choice = short(found["choice"])
+        place = sorted(means.values(), reverse=True).index(means[choice]) + 1
+        lost.append(100 * (means[best] - means[choice]))
+        lines.append(f"| design {number}: `{choice}`, place {place} | | {means[choice]:.1%} | {lost[-1]:.2f} |")
+    error = 100 * mean_deviation(truth) / math.sqrt(options.space_seeds)
+    return "\n".join(lines + [f"| their mean | 1.5, or a standard error: {error:.2f} | | {statistics.mean(lost):.2f} |", ""])
 
 
 def parse_options():
     parser = argparse.ArgumentParser()
     for name in ("--trainer", "--model", "--pictures", "--data"):
         parser.add_argument(name, required=True)
-    for name in ("--formats", "--seeds", "--space", "--space-seeds", "--epochs"):
+    for name in ("--designs", "--formats", "--seeds", "--space", "--space-seeds", "--epochs"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--state", type=pathlib.Path, required=True)
     parser.add_argument("--out")
@@ -316,14 +347,15 @@ def main():
     options = parse_options()
     check_state(options)
     psql("CREATE EXTENSION imagecalc")
-    found = remembered(options.state / "design.json", lambda: wide_design(options))
-    formats = pick_formats(found, options.formats)
-    timed = time_all(options, formats)
-    narrow = remembered(options.state / "narrow.json", lambda: narrow_design(options, found))
-    truth = train_all(options, [short(row["format"]) for row in formats], options.seeds)
-    text = report_predictions(options, found, formats, truth, timed)
-    truth = train_all(options, [short(row["format"]) for row in narrow["candidates"]], options.space_seeds)
-    text += "\n" + report_choice(options, narrow, truth)
+    seeds = range(1, options.designs + 1)
+    designs = [remembered(options.state / f"design-{seed}.json", lambda: wide_design(options, seed)) for seed in seeds]
+    formats = pick_formats(designs, options.formats)
+    timed = time_all(options, [rows[0]["format"] for rows in formats])
+    narrow = [remembered(options.state / f"narrow-{seed}.json", lambda: narrow_design(options, seed, designs[0])) for seed in seeds]
+    truth = train_all(options, [short(rows[0]["format"]) for rows in formats], options.seeds)
+    text = report_predictions(options, designs, formats, truth, timed)
+    space = sorted({short(row["format"]) for found in narrow for row in found["candidates"]})
+    text += "\n" + report_choices(options, narrow, train_all(options, space, options.space_seeds))
     print(text)
     if options.out:
         pathlib.Path(options.out).write_text(text)

@@ -1,24 +1,27 @@
 #!/bin/bash
 # Measures a design's predictions: trains formats that the design did not, and compares.
 #
-#   bench/design.sh [--data NAME] [--formats N] [--seeds N] [--space N] [--space-seeds N] [--epochs N] [--state DIR] [--out FILE]
+#   bench/design.sh [--data NAME] [--designs N] [--formats N] [--seeds N] [--space N] [--space-seeds N] [--epochs N]
+#                   [--state DIR] [--out FILE]
 #
 # --data:    weather or blood_cells, a folder of $IMAGECALC_DATA, default ../shared/data (default blood_cells).
-# --formats: that the design did not train, to be trained here (default 24).
+# --designs: that differ in their seeds (default 3).
+# --formats: that no design trained, to be trained here (default 24).
 # --seeds:   trainings of each, whose mean is the truth, 2 or more (default 2).
-# --space:   how many of the smallest formats a second design chooses from, all of which are trained here (default 30).
+# --space:   how many of the smallest formats as many further designs choose from, all of which are trained here (default 30).
 # --space-seeds: trainings of each of them, 2 or more (default 3).
 # --epochs:  of a training from the file's weights (default 12, the demo's).
 # --state:   keeps what was found there, so that a run that was broken off goes on (default build/bench-design-NAME).
 # --out:     writes the report there, too, as Markdown.
 #
-# The network is the demo's small one, tensors are from 8x8 to 64x64 of pictures scaled to 128x128. About half an hour of two cores
-# for each data set.
+# The network is the demo's small one, tensors are up to 64x64, of pictures scaled to 128x128. About an hour of two cores for
+# each data set.
 set -euo pipefail
-data=blood_cells formats=24 seeds=2 space=30 space_seeds=3 epochs=12 state= out=
+data=blood_cells designs=3 formats=24 seeds=2 space=30 space_seeds=3 epochs=12 state= out=
 while [ $# -gt 0 ]; do
   case $1 in
     --data) data=${2:?--data needs a name}; shift 2 ;;
+    --designs) designs=${2:?--designs needs a number}; shift 2 ;;
     --formats) formats=${2:?--formats needs a number}; shift 2 ;;
     --seeds) seeds=${2:?--seeds needs a number}; shift 2 ;;
     --space) space=${2:?--space needs a number}; shift 2 ;;
@@ -55,5 +58,5 @@ stage "start a private server" start_server
 stage "load the pictures" load_pictures
 mkdir -p "$state"
 /usr/bin/python3 bench/design.py --trainer build/bench/bench/imagecalc-bench-train --model "$work/models/model.pt" \
-  --pictures "$work/pictures" --data "$data" --formats "$formats" --seeds "$seeds" --space "$space" \
+  --pictures "$work/pictures" --data "$data" --designs "$designs" --formats "$formats" --seeds "$seeds" --space "$space" \
   --space-seeds "$space_seeds" --epochs "$epochs" --state "$state" ${out:+--out "$out"}
