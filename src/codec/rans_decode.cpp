@@ -171,7 +171,7 @@ Heads read_channel_heads(BitReader& bits, const Layout& layout) {
   Heads heads{};
   for (int c = 0; c < layout.channels; ++c) {
     heads[c].base = static_cast<int>(bits.take(kBaseBits));
-    heads[c].diagonals = static_cast<int>(bits.take(diagonal_bits(layout)));
+    heads[c].diagonals = static_cast<int>(bits.take(diagonal_bits(layout.kept)));
     heads[c].gain = static_cast<int>(bits.take(kGainBits));
     if (heads[c].base >= kBaseLevels || heads[c].diagonals >= layout.kept) corrupt("its payload begins wrongly");
   }

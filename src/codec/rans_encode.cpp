@@ -150,7 +150,7 @@ Encoding find_cheapest(const BytePlanes& planes, const BytePlanes& symbols, cons
   };
   std::vector<ChannelHead> best = heads, tried = heads;
   std::vector<std::uint64_t> least = costs(planes, encoded(heads), layout);
-  for (int gain = 1; gain < static_cast<int>(std::size(kGains)); ++gain) {
+  for (int gain = 1; gain < kGains; ++gain) {
     for (ChannelHead& head : tried) head.gain = gain;
     const std::vector<std::uint64_t> cost = costs(planes, encoded(tried), layout);
     for (std::size_t c = 0; c < cost.size(); ++c) {
@@ -226,7 +226,7 @@ std::vector<std::uint8_t> write_heads(const Encoding& encoding, const Layout& la
   BitWriter bits;
   for (const ChannelHead& head : encoding.heads) {
     bits.put(static_cast<std::uint32_t>(head.base), kBaseBits);
-    bits.put(static_cast<std::uint32_t>(head.diagonals), diagonal_bits(layout));
+    bits.put(static_cast<std::uint32_t>(head.diagonals), diagonal_bits(layout.kept));
     bits.put(static_cast<std::uint32_t>(head.gain), kGainBits);
   }
   for (int lane = 0; lane < lanes; ++lane) {

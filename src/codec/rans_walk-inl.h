@@ -165,7 +165,7 @@ void walk(const Layout& layout, const ChannelHead* heads, std::uint8_t* symbols,
     for (int diagonal = 1; diagonal <= heads[c].diagonals; ++diagonal) {
       interrupt.check();
       const std::size_t count = (diagonal + 1) * blocks;
-      expect_diagonal(energies, blocks, count, static_cast<std::uint16_t>(general), c, kGains[heads[c].gain], luma, before,
+      expect_diagonal(energies, blocks, count, static_cast<std::uint16_t>(general), c, gain_of(heads[c].gain), luma, before,
                       expected.get());
       code(expected.get(), count, own);
       next_energies(energies, blocks, own, count, next);

@@ -151,12 +151,16 @@ ValueHeader read_value_header(Bytes value, const Limits& limits) {
   return header;
 }
 
-StoredImage read_image(Bytes value, const Limits& limits, const Interrupt& interrupt) {
+StoredPayload read_payload(Bytes value, const Limits& limits) {
   const ValueHeader header = read_value_header(value, limits);
   if (checksum(value) != load(&value[kChecksumPlace], 4)) corrupt("its checksum is wrong");
-  const Bytes payload = value.subspan(kValueHeaderSize);
+  return {header, static_cast<Coder>(value[2]), value.subspan(kValueHeaderSize)};
+}
+
+StoredImage read_image(Bytes value, const Limits& limits, const Interrupt& interrupt) {
+  const auto [header, coder, payload] = read_payload(value, limits);
   const Geometry geometry = header.geometry();
-  StoredImage image{header, value[2] == static_cast<std::uint8_t>(Coder::zstd)
+  StoredImage image{header, coder == Coder::zstd
                                 ? zstd::decode(payload, static_cast<std::size_t>(header.value_count()), interrupt)
                                 : rans::decode(payload, layout_of(header.format, header.channels, geometry), interrupt)};
   from_differences(image.planes, header.channels, geometry);

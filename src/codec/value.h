@@ -69,6 +69,16 @@ struct StoredImage {
   BytePlanes planes;
 };
 
+// A value that is whole, by its checksum; what the coder made of its coefficients is still to be decoded.
+struct StoredPayload {
+  ValueHeader header;
+  Coder coder;
+  Bytes bytes;  // within the value
+};
+
+// Throws Error(corrupt_value), Error(limit_exceeded).
+StoredPayload read_payload(Bytes value, const Limits& limits);
+
 // Both read and check a whole value. Throw Error(corrupt_value), Error(limit_exceeded), Error(cancelled).
 StoredImage read_image(Bytes value, const Limits& limits, const Interrupt& interrupt = {});
 Coefficients read_value(Bytes value, const Limits& limits, const Interrupt& interrupt = {});

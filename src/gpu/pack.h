@@ -1,0 +1,36 @@
+// Values put together as a batch, ready to cross to a device.
+#pragma once
+
+#include <span>
+#include <variant>
+
+#include "codec/tensor.h"
+#include "gpu/batch.h"
+
+namespace imagecalc::gpu {
+
+// An image as it is sent: decoded here, or to be decoded there.
+using Sent = std::variant<StoredImage, StoredPayload>;
+
+// Whether a device can decode it: coder 1, and not larger than entropy.h allows.
+bool device_decodes(const StoredPayload& payload);
+
+struct BatchLayout {
+  BatchShape shape;
+  std::uint64_t bytes = 0;        // of the whole batch
+  std::uint64_t large_begin = 0;  // of the large coefficients
+  std::uint32_t most_large = 0;   // that an image has, of those whose planes are sent
+  bool has_payloads = false;
+};
+
+// Throws Error(wrong_format) where the images differ in format or size, Error(limit_exceeded) where one channel of a tensor has
+// 2^31 places or more. images: one at least.
+BatchLayout lay_out(std::span<const Sent> images);
+
+// batch: layout.bytes, at a multiple of 16.
+void pack(std::span<const Sent> images, const BatchLayout& layout, std::uint8_t* batch);
+
+// How a tensor is made of a format's integers, as place_normalised() does it.
+Affine affine_of(const Format& format, const Normalisation& normalisation);
+
+}  // namespace imagecalc::gpu
