@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
@@ -35,7 +36,7 @@ Features features_of(const Format& format, bool stem, double bytes) {
   return features;
 }
 
-// ---- hyperparameters, in logarithms, as parts of the deviation of the samples' accuracies
+// ---- hyperparameters, in logarithms, as parts of the deviation of the samples' angles
 
 enum Hyperparameter { kReach, kSmooth = kReach + kFeatures, kSlope, kNoise, kHandedDown, kHandedDownNoise, kHyperparameters };
 using Hyperparameters = Eigen::Matrix<double, kHyperparameters, 1>;
@@ -61,20 +62,30 @@ Belief prior_belief() {
 }
 
 constexpr double kConstant = 0.7;        // of the mean, in the same parts: it lies near the samples'
-constexpr double kLeastDeviation = 0.01;  // of the samples' accuracies: equal ones do not make the rest certain
+constexpr double kLeastDeviation = 0.01;  // of the samples' angles: equal ones do not make the rest certain
 
 double squared(double value) { return value * value; }
 
+constexpr double kRightAngle = std::numbers::pi / 2;
+
+double angle_of(double accuracy) { return std::asin(std::sqrt(std::clamp(accuracy, 0.0, 1.0))); }
+double accuracy_of(double angle) { return squared(std::sin(std::clamp(angle, 0.0, kRightAngle))); }
+
+// Of the accuracy, where the angle has that deviation. At the ends half of it leads nowhere.
+double deviation_at(double angle, double deviation) {
+  return (accuracy_of(angle + deviation) - accuracy_of(angle - deviation)) / 2;
+}
+
 }  // namespace
 
-// The process, conditioned on samples whose accuracies are shifted and scaled to mean 0 and deviation 1.
+// The process, conditioned on samples whose angles are shifted and scaled to mean 0 and deviation 1.
 class AccuracyModel::Process {
  public:
   explicit Process(const std::vector<AccuracySample>& samples) : inputs_(kFeatures, samples.size()), values_(samples.size()) {
     for (std::size_t i = 0; i < samples.size(); ++i) {
       const auto column = static_cast<Eigen::Index>(i);
       inputs_.col(column) = features_of(samples[i].format, samples[i].stem, samples[i].bytes);
-      values_[column] = samples[i].accuracy;
+      values_[column] = angle_of(samples[i].accuracy);
       handed_down_.push_back(samples[i].handed_down);
     }
     middle_ = inputs_.rowwise().mean();
@@ -92,10 +103,10 @@ class AccuracyModel::Process {
     const Features input = features_of(format, stem, bytes) - middle_;
     const VectorXd shared = covariances_with(input);
     const double variance = covariance(input, input, parameters_) - shared.dot(precision_ * shared);
-    return {shift_ + scale_ * shared.dot(weights_), scale_ * std::sqrt(std::max(variance, 0.0))};
+    const double angle = shift_ + scale_ * shared.dot(weights_);
+    return {accuracy_of(angle), deviation_at(angle, scale_ * std::sqrt(std::max(variance, 0.0))),
+            deviation_at(angle, scale_ * std::exp(parameters_[kNoise]))};
   }
-
-  double seed_deviation() const { return scale_ * std::exp(parameters_[kNoise]); }
 
  private:
   // Of the function at two places: a constant, a slope and a smooth rest.
@@ -190,7 +201,5 @@ AccuracyModel::~AccuracyModel() = default;
 AccuracyModel::Estimate AccuracyModel::predict(const Format& format, bool stem, double bytes) const {
   return process_->predict(format, stem, bytes);
 }
-
-double AccuracyModel::seed_deviation() const { return process_->seed_deviation(); }
 
 }  // namespace imagecalc

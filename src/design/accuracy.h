@@ -3,6 +3,10 @@
 // A Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and 5): accuracy is a
 // smooth function of what distinguishes formats, and a training measures it with the noise of its seed. It gives every format
 // its own mean and its own uncertainty, small near what was trained and large far from it, which no curve over buckets can.
+//
+// What is smooth is the accuracy's angle, asin(sqrt(accuracy)): of a share that is counted on so many pictures it has the same
+// scatter everywhere, and near 1 a step costs as much as it is hard to take (Anscombe, "The transformation of Poisson, binomial
+// and negative-binomial data", 1948).
 #pragma once
 
 #include <memory>
@@ -29,14 +33,12 @@ class AccuracyModel {
   AccuracyModel(const AccuracyModel&) = delete;
   AccuracyModel& operator=(const AccuracyModel&) = delete;
 
-  // The mean over seeds of a training from the file's weights, and how uncertain that is. The mean is not cut to 0..1.
+  // The mean over seeds of a training from the file's weights, 0..1, how uncertain that is, and how far a single training lies
+  // from it.
   struct Estimate {
-    double mean = 0, deviation = 0;
+    double mean = 0, deviation = 0, seed_deviation = 0;
   };
   Estimate predict(const Format& format, bool stem, double bytes) const;
-
-  // Of the accuracies of one format over seeds.
-  double seed_deviation() const;
 
  private:
   class Process;

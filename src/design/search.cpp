@@ -14,7 +14,7 @@
 namespace imagecalc {
 namespace {
 
-constexpr int kMaxRefinements = 3;
+constexpr int kMaxRefinements = 2;
 constexpr int kFinalists = 2;
 
 // A format promises too little where a training is expected to improve the choice by less than a tenth of a point, or where a
@@ -360,7 +360,8 @@ std::optional<TrialPlan> Search::next_finalist(const Record& record) const {
   const auto finalist = best(others, record);
   if (!finalist) return std::nullopt;
   if (first) {
-    const double scatter = std::numbers::sqrt2 * AccuracyModel(record.samples).seed_deviation();  // between two trainings
+    const auto expected = estimate(AccuracyModel(record.samples), *finalist);
+    const double scatter = std::numbers::sqrt2 * expected.seed_deviation;  // between two trainings
     if (expected_gain({*others[*finalist], scatter}, *record.final[*first]) < kLeastAccuracyGain) return std::nullopt;
   }
   return TrialPlan{.kind = TrialKind::final, .candidate = finalist, .parent = {}, .least_halfway = {}};
@@ -413,7 +414,7 @@ std::vector<std::optional<Prediction>> Search::predict(const std::vector<Trial>&
       continue;
     }
     const auto expected = estimate(model, candidate);
-    const double reach = kNineOfTen * std::hypot(expected.deviation, model.seed_deviation());
+    const double reach = kNineOfTen * std::hypot(expected.deviation, expected.seed_deviation);
     const auto cut = [](double accuracy) { return std::clamp(accuracy, 0.0, 1.0); };
     predictions[candidate] = Prediction{.accuracy = cut(expected.mean), .low = cut(expected.mean - reach),
                                         .high = cut(expected.mean + reach)};
