@@ -2,6 +2,8 @@
 # links, and imagecalc-runner where LibTorch is found.
 #
 #   make; make install; make installcheck       PG_CONFIG=...  DESTDIR=...  WITH_TORCH=no  WITH_OPENVINO=no
+#
+# WITH_TORCH: no, or the folder `torch` of a PyPI wheel (scripts/pytorch.sh), to build with instead of the system's LibTorch.
 
 EXTENSION = imagecalc
 EXTVERSION = 1.0
@@ -46,11 +48,12 @@ all: layers
 
 # One stamp for each way to configure, so that a changed option is seen, and OpenVINO when it comes; CMake itself sees
 # changed lists.
-CONFIGURED = $(BUILD)/configured.torch-$(WITH_TORCH).openvino-$(WITH_OPENVINO)
+CONFIGURED = $(BUILD)/configured.torch-$(subst /,_,$(WITH_TORCH)).openvino-$(WITH_OPENVINO)
 $(CONFIGURED): $(wildcard .deps/openvino/version)
 	rm -f $(BUILD)/configured.*
 	cmake -S . -B $(BUILD) -DCMAKE_CXX_COMPILER='$(CXX)' -DIMAGECALC_TESTS=OFF \
 	  -DIMAGECALC_RUNNER=$(if $(filter no,$(WITH_TORCH)),OFF,ON) \
+	  -DIMAGECALC_TORCH_ROOT='$(abspath $(filter-out auto no,$(WITH_TORCH)))' \
 	  -DIMAGECALC_OPENVINO=$(if $(filter no,$(WITH_OPENVINO)),OFF,AUTO) \
 	  $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER='$(CCACHE)')
 	touch $@

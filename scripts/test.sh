@@ -1,8 +1,10 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [tap[:FILE]] [readme]
+#   scripts/test.sh [--torch pip] [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [tap[:FILE]] [readme]
 #
+# --torch pip: with the LibTorch of PyPI's current PyTorch (scripts/pytorch.sh) instead of Debian's 1.13. The server's user must be
+# able to read this folder.
 # FILE picks files by their names without suffix: pgtap:infer, tap:'00[13]*'.
 # Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
@@ -216,6 +218,12 @@ check_server_log() {
   ! grep -E "$ALARMS" "$work/server.log"
 }
 
+if [ "${1:-}" = --torch ]; then
+  [ "${2:-}" = pip ] || fail "--torch takes pip"
+  stage "PyTorch" scripts/pytorch.sh
+  export WITH_TORCH=$PWD/.deps/pytorch/torch
+  shift 2
+fi
 stages=("$@")
 [ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch tap readme)
 for name in "${stages[@]}"; do

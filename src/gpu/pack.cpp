@@ -30,7 +30,7 @@ std::span<const BytePlanes::Large> large_of(const Sent& image) {
 
 BatchShape shape_of(const ValueHeader& header, std::size_t images) {
   const Geometry geometry = header.geometry();
-  if (geometry.tensor_area() > std::int64_t{1} << 31 || images > (std::size_t{1} << 20)) {
+  if (geometry.tensor_area() >= std::int64_t{1} << 30 || images > (std::size_t{1} << 20)) {
     throw Error(Fault::limit_exceeded, "an image is too large for a device", "Use a format with a size, or the CPU.");
   }
   return {static_cast<int>(images), header.format.kept, geometry.blocks_across, geometry.blocks_down};

@@ -24,7 +24,7 @@ struct BatchLayout {
 };
 
 // Throws Error(wrong_format) where the images differ in format or size, Error(limit_exceeded) where one channel of a tensor has
-// 2^31 places or more. images: one at least.
+// 2^30 places or more. images: one at least.
 BatchLayout lay_out(std::span<const Sent> images);
 
 // batch: layout.bytes, at a multiple of 16.
