@@ -297,11 +297,11 @@ TEST(SearchStopping, NeedsToKnowWhatOthersGained) {
 }
 
 TEST(SearchStopping, ThreeInARowAreTheLast) {
-  const Search search(ladder(160), {}, kUnbound);
+  const Search search(ladder(160), {.trials_per_bucket = 4}, kUnbound);
   std::vector<Trial> trials;
   int stops = 0;
   while (auto plan = search.next(trials)) {
-    trials.push_back(run(*plan, trials.size() + 1, rising));
+    trials.push_back(run(*plan, trials.size() + 1, hill));
     if (plan->kind != TrialKind::transfer) continue;
     trials.back().halfway = trials.back().accuracy - 0.1;
     trials.back().stopped = plan->least_halfway.has_value();
