@@ -126,7 +126,11 @@ TEST_P(AllFormats, AreTheCodecs) {
 INSTANTIATE_TEST_SUITE_P(Gpu, AllFormats,
                          testing::Combine(testing::Values(Subsampling::none, Subsampling::rows, Subsampling::columns,
                                                           Subsampling::both),
-                                          testing::ValuesIn(kSearchedQuantizers)));
+                                          testing::ValuesIn(kSearchedQuantizers)),
+                         [](const auto& tested) {
+                           const std::string text = to_string(Format{.subsampling = std::get<0>(tested.param)});
+                           return text.substr(0, text.find('/')) + "q" + std::to_string(std::get<1>(tested.param));
+                         });
 
 TEST(Gpu, PhotographsAreTheCodecs) {
   for (const char* text : {"1x1/b32/k6/q50@256", "4x4/b8/k8/q1@256", "1x1/b256/k24/q20@256", "2x2c/b16/k9/q20@128", "1x1/b8/k1/q7",
