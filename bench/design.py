@@ -311,22 +311,21 @@ def report_predictions(options, designs, formats, truth, timed):
     return "\n".join(lines)
 
 
-# The choices of designs among few formats against the best of them, all trained.
+# Each design's choice among few formats against the best of them, all trained.
 def report_choices(options, designs, truth):
     means = {form: statistics.mean(accuracies(rows)) for form, rows in truth.items()}
-    best = max(means, key=means.get)
-    trained = ", ".join(str(len(explored(found))) for found in designs)
-    lines = [f"Choices among {len(means)} formats of which the designs trained {trained}; all trained with {options.space_seeds} seeds"
-             " each:", "", "| | goal | accuracy | points lost |", "|---|---|---:|---:|",
-             f"| the best, `{best}` | | {means[best]:.1%} | |"]
+    lines = [f"Choices among the {options.space} smallest formats or so, all trained with {options.space_seeds} seeds each:", "",
+             "| | goal | formats | trained | accuracy | the best | points lost |", "|---|---|---:|---:|---:|---:|---:|"]
     lost = []
     for number, found in enumerate(designs, 1):
-        choice = short(found["choice"])
-        place = sorted(means.values(), reverse=True).index(means[choice]) + 1
-        lost.append(100 * (means[best] - means[choice]))
-        lines.append(f"| design {number}: `{choice}`, place {place} | | {means[choice]:.1%} | {lost[-1]:.2f} |")
+        own = {short(row["format"]): means[short(row["format"])] for row in found["candidates"]}
+        best, choice = max(own, key=own.get), short(found["choice"])
+        lost.append(100 * (own[best] - own[choice]))
+        lines.append(f"| design {number}: `{choice}` | | {len(own)} | {len(explored(found))} | {own[choice]:.1%} |"
+                     f" `{best}` {own[best]:.1%} | {lost[-1]:.2f} |")
     error = 100 * mean_deviation(truth) / math.sqrt(options.space_seeds)
-    return "\n".join(lines + [f"| their mean | 1.5, or a standard error: {error:.2f} | | {statistics.mean(lost):.2f} |", ""])
+    return "\n".join(lines + [f"| their mean | 1.5, or a standard error of a format's mean: {error:.2f} | | | | |"
+                              f" {statistics.mean(lost):.2f} |", ""])
 
 
 def parse_options():

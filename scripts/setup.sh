@@ -40,7 +40,7 @@ build() {
 }
 
 install_extension() {
-  as_root make install PG_CONFIG="$PG_BIN/pg_config"
+  as_root make install PG_CONFIG="$PG_BIN/pg_config" ${WITH_TORCH:+WITH_TORCH="$WITH_TORCH"}  # sudo drops the environment
 }
 
 command -v dpkg-query >/dev/null || fail "this script is for Debian 12; elsewhere, install what it lists in PACKAGES"

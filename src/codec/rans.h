@@ -44,9 +44,9 @@ namespace imagecalc::rans {
 struct Layout {
   int channels, kept, blocks_across, blocks_down;
 
-  std::size_t blocks() const { return std::size_t(blocks_across) * blocks_down; }
-  std::size_t channel_size() const { return static_cast<std::size_t>(triangle_size(kept)) * blocks(); }
-  std::size_t size() const { return channel_size() * channels; }
+  constexpr std::size_t blocks() const { return std::size_t(blocks_across) * blocks_down; }
+  constexpr std::size_t channel_size() const { return static_cast<std::size_t>(triangle_size(kept)) * blocks(); }
+  constexpr std::size_t size() const { return channel_size() * channels; }
 };
 
 enum class Effort { fast, thorough };  // thorough: tries every gain; 1 to 3 % smaller at several times the time

@@ -66,6 +66,7 @@ constexpr double kLeastDeviation = 0.01;  // of the samples' angles: equal ones 
 
 double squared(double value) { return value * value; }
 
+constexpr double kNineOfTen = 1.645;  // deviations of a normal distribution, to each side
 constexpr double kRightAngle = std::numbers::pi / 2;
 
 double angle_of(double accuracy) { return std::asin(std::sqrt(std::clamp(accuracy, 0.0, 1.0))); }
@@ -103,9 +104,11 @@ class AccuracyModel::Process {
     const Features input = features_of(format, stem, bytes) - middle_;
     const VectorXd shared = covariances_with(input);
     const double variance = covariance(input, input, parameters_) - shared.dot(precision_ * shared);
-    const double angle = shift_ + scale_ * shared.dot(weights_);
-    return {accuracy_of(angle), deviation_at(angle, scale_ * std::sqrt(std::max(variance, 0.0))),
-            deviation_at(angle, scale_ * std::exp(parameters_[kNoise]))};
+    const double angle = std::clamp(shift_ + scale_ * shared.dot(weights_), 0.0, kRightAngle);
+    const double deviation = scale_ * std::sqrt(std::max(variance, 0.0)), noise = scale_ * std::exp(parameters_[kNoise]);
+    const double reach = kNineOfTen * std::hypot(deviation, noise);
+    return {accuracy_of(angle), deviation_at(angle, deviation), deviation_at(angle, noise), accuracy_of(angle - reach),
+            accuracy_of(angle + reach)};
   }
 
  private:

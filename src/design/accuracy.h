@@ -33,10 +33,10 @@ class AccuracyModel {
   AccuracyModel(const AccuracyModel&) = delete;
   AccuracyModel& operator=(const AccuracyModel&) = delete;
 
-  // The mean over seeds of a training from the file's weights, 0..1, how uncertain that is, and how far a single training lies
-  // from it.
+  // Where trainings from the file's weights end in the middle, 0..1, how uncertain that is, and how far a single training lies
+  // from it; nine of ten trainings, each with a seed of its own, end between low and high.
   struct Estimate {
-    double mean = 0, deviation = 0, seed_deviation = 0;
+    double mean = 0, deviation = 0, seed_deviation = 0, low = 0, high = 0;
   };
   Estimate predict(const Format& format, bool stem, double bytes) const;
 

@@ -29,9 +29,6 @@ constexpr int kFewestGains = 6;
 constexpr double kSureDeviations = 2;
 constexpr int kMostStops = 3;  // in a row: if those that promised most cannot be chosen, the others cannot either
 
-// Of nine of ten values of a normal distribution: so many deviations about the mean.
-constexpr double kNineOfTen = 1.645;
-
 // Accuracies come as 32-bit floats: a loss that is exactly the allowed one must not fail by their rounding. Less than one
 // picture in a million.
 constexpr double kAccuracySlack = 1e-6;
@@ -414,10 +411,7 @@ std::vector<std::optional<Prediction>> Search::predict(const std::vector<Trial>&
       continue;
     }
     const auto expected = estimate(model, candidate);
-    const double reach = kNineOfTen * std::hypot(expected.deviation, expected.seed_deviation);
-    const auto cut = [](double accuracy) { return std::clamp(accuracy, 0.0, 1.0); };
-    predictions[candidate] = Prediction{.accuracy = cut(expected.mean), .low = cut(expected.mean - reach),
-                                        .high = cut(expected.mean + reach)};
+    predictions[candidate] = Prediction{.accuracy = expected.mean, .low = expected.low, .high = expected.high};
   }
   return predictions;
 }

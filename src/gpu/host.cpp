@@ -22,8 +22,8 @@ std::vector<bool> run_on_host(const std::uint8_t* batch, const BatchLayout& layo
                        workspace + parts.scratch};
   std::vector<bool> refused;
   for (int image = 0; image < shape.images; ++image) {
-    decode_image(Lanes(), view, image);
-    refused.push_back(view.entry(image).payload > 0 && view.decoded[image] == kRefused);
+    if (layout.has_payloads) decode_image(Lanes(), view, image);
+    refused.push_back(layout.has_payloads && view.decoded[image] == kRefused);
     for (std::uint32_t n = 0; n < kTensorChannels * shape.area(); ++n) place_at(view, affine, order, image, n, tensors);
     for (std::uint32_t n = 0; n < large_count(view, image); ++n) place_large_at(view, affine, order, image, n, tensors);
   }

@@ -38,11 +38,10 @@ __global__ void decode_kernel(const BatchView batch) {
 
 template <typename Number>
 __global__ void place_kernel(const BatchView batch, const Affine affine, const Order order, Number* tensors) {
-  const std::uint32_t elements = kTensorChannels * batch.shape.area(), step = gridDim.x * blockDim.x;
+  const std::uint32_t n = blockIdx.x * blockDim.x + threadIdx.x;
+  if (n >= kTensorChannels * batch.shape.area()) return;
   for (int image = static_cast<int>(blockIdx.y); image < batch.shape.images; image += static_cast<int>(gridDim.y)) {
-    for (std::uint32_t n = blockIdx.x * blockDim.x + threadIdx.x; n < elements; n += step) {
-      place_at(batch, affine, order, image, n, tensors);
-    }
+    place_at(batch, affine, order, image, n, tensors);
   }
 }
 

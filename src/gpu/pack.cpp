@@ -30,8 +30,11 @@ std::span<const BytePlanes::Large> large_of(const Sent& image) {
 
 BatchShape shape_of(const ValueHeader& header, std::size_t images) {
   const Geometry geometry = header.geometry();
-  if (geometry.tensor_area() >= std::int64_t{1} << 30 || images > (std::size_t{1} << 20)) {
+  if (geometry.tensor_area() >= std::int64_t{1} << 30) {
     throw Error(Fault::limit_exceeded, "an image is too large for a device", "Use a format with a size, or the CPU.");
+  }
+  if (images > (std::size_t{1} << 20)) {
+    throw Error(Fault::limit_exceeded, "there are too many images for a batch", "Lower imagecalc.batch_size.");
   }
   return {static_cast<int>(images), header.format.kept, geometry.blocks_across, geometry.blocks_down};
 }
@@ -43,8 +46,8 @@ bool is_like(const BatchShape& a, const BatchShape& b) {
 }  // namespace
 
 bool device_decodes(const StoredPayload& payload) {
-  const BatchShape shape = shape_of(payload.header, 1);
-  return payload.coder == Coder::rans && !payload.bytes.empty() && shape.channel_size() <= kMostOfAChannel;
+  const std::int64_t channel_size = payload.header.value_count() / payload.header.channels;
+  return payload.coder == Coder::rans && !payload.bytes.empty() && channel_size <= std::int64_t{kMostOfAChannel};
 }
 
 BatchLayout lay_out(std::span<const Sent> images) {
@@ -59,7 +62,10 @@ BatchLayout lay_out(std::span<const Sent> images) {
                   "Put images of one format and size together.");
     }
     layout.bytes += aligned(bytes_of(image).size());
-    layout.has_payloads |= std::holds_alternative<StoredPayload>(image);
+    if (const auto* payload = std::get_if<StoredPayload>(&image)) {
+      if (!device_decodes(*payload)) throw Error(Fault::invalid_argument, "a device does not decode such a value");
+      layout.has_payloads = true;
+    }
     layout.most_large = std::max(layout.most_large, static_cast<std::uint32_t>(large_of(image).size()));
     large += large_of(image).size();
   }

@@ -23,8 +23,9 @@ struct BatchLayout {
   bool has_payloads = false;
 };
 
-// Throws Error(wrong_format) where the images differ in format or size, Error(limit_exceeded) where one channel of a tensor has
-// 2^30 places or more. images: one at least.
+// Throws Error(wrong_format) where the images differ in format or size, Error(invalid_argument) for a payload that a device does
+// not decode, Error(limit_exceeded) where one channel of a tensor has 2^30 places or more, or there are more than 2^20 images.
+// images: one at least.
 BatchLayout lay_out(std::span<const Sent> images);
 
 // batch: layout.bytes, at a multiple of 16.

@@ -20,7 +20,7 @@ struct BatchView {
   const std::uint32_t* table;  // rans::decoding_table()
   std::uint8_t* planes;        // [images][3][channel_size]
   Large* decoded_large;        // [images][large_room]
-  std::uint32_t* decoded;      // [images]: how many large ones; kRefused
+  std::uint32_t* decoded;      // [images]: how many large ones of a payload, or kRefused; else 0
   std::uint8_t* scratch;       // [images][scratch_bytes]
 
   IMAGECALC_DEVICE const ImageEntry& entry(int image) const { return reinterpret_cast<const ImageEntry*>(bytes)[image]; }
@@ -55,7 +55,12 @@ IMAGECALC_DEVICE inline Large* large_of(const BatchView& batch, int image) {
 
 IMAGECALC_LANES inline void decode_image(const Lanes& lanes, const BatchView& batch, int image) {
   const ImageEntry& entry = batch.entry(image);
-  if (entry.payload == 0) return;
+  if (entry.payload == 0) {
+    lanes.each([&](int lane) {
+      if (lane == 0) batch.decoded[image] = 0;
+    });
+    return;
+  }
   EntropyDecoder decoder(lanes, batch.shape,
                          {batch.bytes + entry.begin, entry.payload, entry.channels, batch.table, planes_of(batch, image),
                           large_of(batch, image), batch.scratch + static_cast<std::uint64_t>(image) * scratch_bytes(batch.shape)});

@@ -63,7 +63,7 @@ void expect_hosts_tensor(const std::vector<Sent>& images, const Format& format, 
   const std::size_t count = images.size() * kTensorChannels * layout.shape.area();
   const Affine affine = affine_of(format, kNormalisation);
   std::vector<Number> wanted(count);
-  run_on_host(bytes, layout, affine, order, wanted.data());
+  ASSERT_EQ(run_on_host(bytes, layout, affine, order, wanted.data()), std::vector<bool>(images.size(), false));
 
   constexpr std::size_t kTable = std::size_t{rans::kContexts} * rans::kSlots;
   DeviceMemory<std::uint32_t> table(kTable);
@@ -74,6 +74,12 @@ void expect_hosts_tensor(const std::vector<Sent>& images, const Format& format, 
   const DeviceBatch on_device{there.data(), workspace.data(), table.data()};
   launch_decode(on_device, layout, nullptr);
   launch_place(on_device, layout, affine, order, kind, tensors.data(), nullptr);
+  if (layout.has_payloads) {
+    std::vector<std::uint32_t> decoded(images.size());
+    check_cuda(cudaMemcpy(decoded.data(), workspace.data() + workspace_of(layout.shape).decoded,
+                          decoded.size() * sizeof(std::uint32_t), cudaMemcpyDeviceToHost), "copying from the device");
+    for (const std::uint32_t large : decoded) ASSERT_NE(large, kRefused) << to_string(format);
+  }
   const std::vector<Number> found = tensors.download(count);
   ASSERT_EQ(std::memcmp(found.data(), wanted.data(), count * sizeof(Number)), 0) << to_string(format);
 }

@@ -71,7 +71,7 @@ TEST(AccuracyModel, NineOfTenTrainingsAreWithinItsInterval) {
     int within = 0;
     for (const AccuracySample& other : others) {
       const auto estimate = model.predict(other.format, other.stem, other.bytes);
-      within += std::abs(other.accuracy - estimate.mean) < 1.645 * std::hypot(estimate.deviation, estimate.seed_deviation);
+      within += estimate.low < other.accuracy && other.accuracy < estimate.high;
     }
     EXPECT_GT(within, 0.75 * 300) << seed;
     EXPECT_LT(within, 0.99 * 300) << seed;
@@ -95,8 +95,9 @@ TEST(AccuracyModel, IsSurerOfHighAccuracies) {
   EXPECT_LT(model.predict(high->format, false, high->bytes).seed_deviation,
             0.6 * model.predict(low->format, false, low->bytes).seed_deviation);
   for (const AccuracySample& other : drawn_formats(200, 19)) {
-    const double mean = model.predict(other.format, other.stem, other.bytes).mean;
-    EXPECT_TRUE(mean >= 0 && mean <= 1) << mean;
+    const auto estimate = model.predict(other.format, other.stem, other.bytes);
+    EXPECT_GT(estimate.deviation, 0);
+    EXPECT_LT(estimate.low, estimate.high);
   }
 }
 

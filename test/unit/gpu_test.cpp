@@ -239,6 +239,20 @@ TEST(Gpu, ABatchMayBeMixed) {
   for (std::size_t n = 0; n < wanted.size(); ++n) ASSERT_EQ(bits(tensors[n]), wanted[n]) << n;
 }
 
+TEST(Gpu, WhatADeviceDoesNotDecodeIsNotSentToIt) {
+  const Format native = parse_format("1x1/b8/k8/q50");
+  const Coefficients small = encode(test::drawn_picture(64, 64, 1), native, {});
+  const Value zstd = write_value(small, 10, Coder::zstd);
+  const Value large = write_value(encode(test::drawn_picture(1024, 1024, 1), native, {}), 3);
+  for (const Value& value : {zstd, large}) {
+    const StoredPayload payload = read_payload(value, Limits{});
+    EXPECT_FALSE(device_decodes(payload));
+    std::vector<Sent> images;
+    images.push_back(payload);
+    EXPECT_EQ(test::fault_of([&] { lay_out(images); }), Fault::invalid_argument);
+  }
+}
+
 TEST(Gpu, ABatchHasOneFormat) {
   const Picture picture = test::drawn_picture(64, 64, 3);
   std::vector<Sent> images;

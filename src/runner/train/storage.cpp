@@ -118,13 +118,16 @@ struct Correction {
 // Of each quantizer, by rising bytes: how much a coarse one keeps of a picture says little about a fine one.
 using Corrections = std::map<int, std::vector<Correction>>;
 
-// Of each quantizer some formats from the smallest to the largest. bytes: of each format.
-std::vector<std::size_t> pick_references(const std::vector<Format>& formats, const std::vector<float>& bytes) {
+// Of each quantizer some formats from the fewest coefficients to the most: the same ones at every level of compression.
+std::vector<std::size_t> pick_references(const std::vector<Format>& formats) {
+  const auto coefficients = [&](std::size_t f) {
+    return triangle_size(formats[f].kept) * geometry(formats[f], formats[f].size, formats[f].size).blocks();
+  };
   std::map<int, std::vector<std::size_t>> by_quantizer;
   for (std::size_t f = 0; f < formats.size(); ++f) by_quantizer[formats[f].quantizer].push_back(f);
   std::vector<std::size_t> picked;
   for (auto& [quantizer, order] : by_quantizer) {
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return bytes[a] < bytes[b]; });
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return coefficients(a) < coefficients(b); });
     for (std::size_t i = 0; i < kReferences; ++i) picked.push_back(order[i * (order.size() - 1) / (kReferences - 1)]);
   }
   return picked;
@@ -134,7 +137,7 @@ std::vector<std::size_t> pick_references(const std::vector<Format>& formats, con
 Corrections measure_corrections(const std::vector<const Sample*>& sample, const std::vector<const Sample*>& many,
                                 const std::vector<Format>& formats, const std::vector<float>& bytes, std::uint32_t threads,
                                 Steps& steps, const Interrupt& interrupt) {
-  const std::vector<std::size_t> picked = pick_references(formats, bytes);
+  const std::vector<std::size_t> picked = pick_references(formats);
   std::vector<Format> references;
   for (std::size_t f : picked) references.push_back(formats[f]);
   const std::vector<double> here = mean_bytes(sample, references, threads, steps, interrupt);
@@ -142,6 +145,9 @@ Corrections measure_corrections(const std::vector<const Sample*>& sample, const 
   Corrections corrections;
   for (std::size_t i = 0; i < picked.size(); ++i) {
     corrections[references[i].quantizer].push_back({bytes[picked[i]], there[i] / here[i]});
+  }
+  for (auto& [quantizer, own] : corrections) {
+    std::stable_sort(own.begin(), own.end(), [](const Correction& a, const Correction& b) { return a.bytes < b.bytes; });
   }
   return corrections;
 }
