@@ -18,6 +18,13 @@ namespace {
 constexpr Normalisation kNormalisation{{3.5f, -2.25f, 0.1f}, {40.0f, 7.0f, 3.0f}};
 
 template <typename T>
+std::vector<T> download(const T* from, std::size_t count) {
+  std::vector<T> values(count);
+  check_cuda(cudaMemcpy(values.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost), "copying from the device");
+  return values;
+}
+
+template <typename T>
 class DeviceMemory {
  public:
   explicit DeviceMemory(std::size_t count) {
@@ -32,11 +39,6 @@ class DeviceMemory {
   T* data() const { return data_; }
   void upload(const T* from, std::size_t count) {
     check_cuda(cudaMemcpy(data_, from, count * sizeof(T), cudaMemcpyHostToDevice), "copying to the device");
-  }
-  std::vector<T> download(std::size_t count) const {
-    std::vector<T> values(count);
-    check_cuda(cudaMemcpy(values.data(), data_, count * sizeof(T), cudaMemcpyDeviceToHost), "copying from the device");
-    return values;
   }
 
  private:
@@ -75,12 +77,10 @@ void expect_hosts_tensor(const std::vector<Sent>& images, const Format& format, 
   launch_decode(on_device, layout, nullptr);
   launch_place(on_device, layout, affine, order, kind, tensors.data(), nullptr);
   if (layout.has_payloads) {
-    std::vector<std::uint32_t> decoded(images.size());
-    check_cuda(cudaMemcpy(decoded.data(), workspace.data() + workspace_of(layout.shape).decoded,
-                          decoded.size() * sizeof(std::uint32_t), cudaMemcpyDeviceToHost), "copying from the device");
-    for (const std::uint32_t large : decoded) ASSERT_NE(large, kRefused) << to_string(format);
+    const auto* decoded = reinterpret_cast<const std::uint32_t*>(workspace.data() + workspace_of(layout.shape).decoded);
+    for (const std::uint32_t large : download(decoded, images.size())) ASSERT_NE(large, kRefused) << to_string(format);
   }
-  const std::vector<Number> found = tensors.download(count);
+  const std::vector<Number> found = download<Number>(tensors.data(), count);
   ASSERT_EQ(std::memcmp(found.data(), wanted.data(), count * sizeof(Number)), 0) << to_string(format);
 }
 

@@ -213,6 +213,7 @@ TEST(SearchOrder, WeightsAreHandedDownWithinABlockSizeFromTheNearestFormat) {
   const Search search(candidates, {.buckets = 2, .sampled_buckets = 2, .trials_per_bucket = 3, .explore_all = true}, kUnbound);
   const History whole = simulate(search, rising);
   ASSERT_EQ(explorations(whole), 6u);
+  EXPECT_EQ(whole.plans.size(), 8u) << "two finalists";
   const std::vector<std::size_t> order = {5, 4, 3, 2, 1, 0};
   const std::vector<std::optional<int>> parents = {std::nullopt, std::nullopt, 1, 3, 3, 2};
   for (std::size_t i = 0; i < parents.size(); ++i) {

@@ -5,7 +5,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <numeric>
 
 #include "codec/encode.h"
 #include "codec/value.h"
