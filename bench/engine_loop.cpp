@@ -55,7 +55,7 @@ std::vector<float> draw_images(const Job& job) {
 // The choice for the last size is the first of the list.
 ChoiceReport settle(Model& model, const std::vector<float>& images, const Job& job, int threads, EngineChoice asked) {
   for (int call = 0; call < kMostCalls; ++call) {
-    model.run(images.data(), job.batch, {job.edge, job.edge}, threads, asked);
+    model.run({images.data(), job.batch}, {job.edge, job.edge}, threads, asked);
     ChoiceReport report = model.describe().choices.at(0);
     if (report.settled) return report;
   }
@@ -69,7 +69,7 @@ void run_job(Model& model, const Job& job, int threads, EngineChoice asked) {
   std::size_t count = 0;
   double elapsed = 0;
   do {
-    model.run(images.data(), job.batch, {job.edge, job.edge}, threads, asked);
+    model.run({images.data(), job.batch}, {job.edge, job.edge}, threads, asked);
     count += job.batch;
     elapsed = std::chrono::duration<double>(Clock::now() - start).count();
   } while (elapsed < job.seconds);

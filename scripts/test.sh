@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
-#   scripts/test.sh [--torch pip] [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [tap[:FILE]] [readme]
+#   scripts/test.sh [--torch pip] [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [devices] [cuda] [tap[:FILE]]
+#                   [readme]
 #
 # --torch pip: with the LibTorch of PyPI's current PyTorch (scripts/pytorch.sh) instead of Debian's 1.13. The server's user must be
 # able to read this folder.
@@ -166,6 +167,19 @@ use_libtorch_runner() {
     as_root install build/src/runner/imagecalc-runner-libtorch "$runner" && restart_server
 }
 
+# What the CPU can stand in for of a machine with GPUs: the plug-in of the unit tests, in the place of CUDA's.
+use_host_device() {
+  as_root install build/test/runner/host-device.so "$("$PG_BIN/pg_config" --pkglibdir)/imagecalc-cuda.so" &&
+    placed_plugin=yes && restart_server
+}
+
+placed_plugin=
+
+remove_host_device() {
+  [ -n "$placed_plugin" ] || return 0
+  as_root rm -f "$("$PG_BIN/pg_config" --pkglibdir)/imagecalc-cuda.so" && placed_plugin=
+}
+
 restore_runner() {
   [ -n "$kept_runner" ] || return 0
   as_root mv -f "$kept_runner" "${kept_runner%.kept}" && kept_runner=
@@ -182,6 +196,25 @@ run_libtorch() {
   run_pgtap_files "LibTorch alone:" test/pgtap/{infer,engines,batch_infer,runner_statistics}.sql
   if stage "it was that runner" is_libtorch_alone; then count 1 0; else count 0 1; fi
   restore_runner && stage "the other runner again" restart_server || count 0 1
+}
+
+# The inference tests where models run on devices.
+run_devices() {
+  stage "build a device" build_unit_tests && stage "install it" use_host_device || { count 0 1; remove_host_device; return; }
+  run_pgtap_files "devices:" test/pgtap/{infer,devices,evaluate}.sql
+  if stage "they were used" has_devices; then count 1 0; else count 0 1; fi
+  remove_host_device && stage "without them again" restart_server || count 0 1
+}
+
+has_devices() {
+  [ "$(psql -X -At -d pgtap_run -c 'SELECT cardinality(devices) FROM ic_stat_runner')" = 2 ]
+}
+
+# Compiles and links what needs CUDA; the kernels' tests are skipped where there is no GPU. What the kernels do the unit tests
+# try on the CPU.
+run_cuda() {
+  if stage "CUDA" scripts/build_cuda.sh --link-only; then count 1 0; else count 0 1; fi
+  tail -n 2 "$LOGS/CUDA.log"
 }
 
 run_tap_file() {
@@ -225,10 +258,10 @@ if [ "${1:-}" = --torch ]; then
   shift 2
 fi
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch tap readme)
+[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch devices cuda tap readme)
 for name in "${stages[@]}"; do
-  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|libtorch|tap(:.+)?|readme)$ ]] ||
-    fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, libtorch, tap and readme"
+  [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|libtorch|devices|cuda|tap(:.+)?|readme)$ ]] ||
+    fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, libtorch, devices, cuda, tap and readme"
 done
 
 scripts/setup.sh
@@ -236,8 +269,8 @@ export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
 [ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
 
 make_work_folder
-trap 'restore_runner; clean_up' EXIT
-needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize|fuzz)$' || true)
+trap 'restore_runner; remove_host_device; clean_up' EXIT
+needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize|fuzz|cuda)$' || true)
 if [ "$needs_server" -gt 0 ]; then
   stage "pictures" prepare_pictures
   stage "models" prepare_models

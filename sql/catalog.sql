@@ -15,6 +15,7 @@ CREATE TABLE imagecalc.model (
     hash       bytea NOT NULL,                -- SHA-256 of bytes: the runner's name for the model
     design     bigint,                        -- the design that trained it, if one did
     engine     text NOT NULL DEFAULT 'auto' CHECK (engine IN ('auto', 'libtorch', 'openvino')),
+    device     text NOT NULL DEFAULT 'auto' CHECK (device ~ '^(auto|cpu|cuda(:([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-4]))?)$'),
     bf16_accuracy_loss real,                  -- in bfloat16, on its design's validation pictures; NULL: not known
     created_at timestamptz NOT NULL DEFAULT now(),
     bytes      bytea NOT NULL                 -- TorchScript or ONNX

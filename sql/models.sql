@@ -26,10 +26,16 @@ COMMENT ON FUNCTION ic_set_engine(text, text) IS
     'which library runs a model: auto (the faster one), libtorch or openvino; for its owner. The setting '
     'imagecalc.engine overrides it';
 
+CREATE FUNCTION ic_set_device(model text, device text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION ic_set_device(text, text) IS
+    'where a model runs: auto (a GPU where there is one that can, else the CPU), cpu, cuda or cuda:N; for its owner. The setting '
+    'imagecalc.device overrides it';
+
 -- As the user who looks: imagecalc.model's privileges and row security decide what is seen.
 CREATE VIEW ic_models WITH (security_invoker = true) AS
     SELECT name, owner, input, labels, pg_catalog.octet_length(bytes) AS bytes, pg_catalog.encode(hash, 'hex') AS sha256,
-           design, created_at, engine, bf16_accuracy_loss
+           design, created_at, engine, device, bf16_accuracy_loss
     FROM imagecalc.model;
 COMMENT ON VIEW ic_models IS 'the models that ic_infer can use';
 GRANT SELECT ON ic_models TO PUBLIC;
@@ -60,17 +66,20 @@ COMMENT ON FUNCTION ic_scores(text, bytea) IS 'the same for a picture file';
 
 -- What imagecalc-runner, one for the whole server, has done. None of these starts it: without a runner there are no rows.
 CREATE FUNCTION imagecalc.runner_statistics(OUT pid integer, OUT started_at timestamptz, OUT reset_at timestamptz,
-        OUT threads integer, OUT engines text[], OUT memory bigint, OUT sessions integer, OUT queue integer, OUT refused bigint,
-        OUT models integer, OUT requests bigint, OUT images bigint, OUT failures bigint, OUT decode_ms double precision,
-        OUT model_ms double precision, OUT p50_ms real, OUT p95_ms real, OUT p99_ms real) RETURNS SETOF record
+        OUT threads integer, OUT engines text[], OUT devices text[], OUT device_note text, OUT memory bigint,
+        OUT sessions integer, OUT queue integer, OUT refused bigint, OUT models integer, OUT requests bigint, OUT images bigint,
+        OUT failures bigint, OUT decode_ms double precision, OUT model_ms double precision, OUT device_transfer_ms double precision,
+        OUT device_decode_ms double precision, OUT device_model_ms double precision, OUT p50_ms real, OUT p95_ms real,
+        OUT p99_ms real) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'ic_runner_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 CREATE FUNCTION imagecalc.model_statistics(OUT hash bytea, OUT memory bigint, OUT requests bigint, OUT images bigint,
-        OUT failures bigint, OUT decode_ms double precision, OUT model_ms double precision, OUT p50_ms real, OUT p95_ms real,
-        OUT p99_ms real) RETURNS SETOF record
+        OUT failures bigint, OUT decode_ms double precision, OUT model_ms double precision,
+        OUT device_transfer_ms double precision, OUT device_decode_ms double precision, OUT device_model_ms double precision,
+        OUT p50_ms real, OUT p95_ms real, OUT p99_ms real) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'ic_model_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
 CREATE FUNCTION imagecalc.plan_statistics(OUT hash bytea, OUT height integer, OUT width integer, OUT batch integer,
-        OUT asked text, OUT engine text, OUT plan text, OUT us_per_image real, OUT chosen boolean, OUT settled boolean,
-        OUT refusal text) RETURNS SETOF record
+        OUT asked text, OUT device text, OUT engine text, OUT plan text, OUT us_per_image real, OUT chosen boolean,
+        OUT settled boolean, OUT refusal text) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'ic_plan_statistics' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 50;
 
 COMMENT ON FUNCTION imagecalc.runner_statistics() IS 'what ic_stat_runner shows';
@@ -79,14 +88,15 @@ COMMENT ON FUNCTION imagecalc.plan_statistics() IS 'the figures of ic_stat_plans
 
 CREATE VIEW ic_stat_runner AS SELECT * FROM imagecalc.runner_statistics();
 COMMENT ON VIEW ic_stat_runner IS
-    'imagecalc-runner: its life, memory (bytes), sessions, queue, and what it has served since reset_at, and refused because it '
-    'was overloaded; request times in ms are percentiles of the last 1024 requests; no row while none is up';
+    'imagecalc-runner: its life, its devices beside the CPU or why there are none, memory (bytes), sessions, queue, and what it '
+    'has served since reset_at, and refused because it was overloaded; device times are by the devices'' own clocks; '
+    'request times in ms are percentiles of the last 1024 requests; no row while none is up';
 GRANT SELECT ON ic_stat_runner TO PUBLIC;
 
 -- As the user who looks: only of models that he may see. The runner knows models by their bytes, so two names of one share
 -- their figures.
 CREATE VIEW ic_stat_plans WITH (security_invoker = true) AS
-    SELECT m.name, p.height, p.width, p.batch, p.asked, p.engine, p.plan, p.us_per_image, p.chosen, p.settled, p.refusal
+    SELECT m.name, p.height, p.width, p.batch, p.asked, p.device, p.engine, p.plan, p.us_per_image, p.chosen, p.settled, p.refusal
     FROM imagecalc.plan_statistics() AS p JOIN imagecalc.model AS m USING (hash);
 COMMENT ON VIEW ic_stat_plans IS
     'the ways that imagecalc-runner tried to run a model on tensors of a size in batches of about a number of images: time, which '
@@ -98,7 +108,8 @@ CREATE VIEW ic_stat_models WITH (security_invoker = true) AS
         SELECT hash, pg_catalog.array_agg(DISTINCT engine) FILTER (WHERE chosen) AS engines,
                pg_catalog.string_agg(DISTINCT engine || ': ' || refusal, '; ') AS refusals
         FROM imagecalc.plan_statistics() GROUP BY hash)
-    SELECT m.name, s.memory, s.requests, s.images, s.failures, s.decode_ms, s.model_ms, s.p50_ms, s.p95_ms, s.p99_ms,
+    SELECT m.name, s.memory, s.requests, s.images, s.failures, s.decode_ms, s.model_ms, s.device_transfer_ms,
+           s.device_decode_ms, s.device_model_ms, s.p50_ms, s.p95_ms, s.p99_ms,
            p.engines, p.refusals
     FROM imagecalc.model_statistics() AS s JOIN imagecalc.model AS m USING (hash) LEFT JOIN plans AS p USING (hash);
 COMMENT ON VIEW ic_stat_models IS

@@ -26,7 +26,8 @@ enum class Fault : std::uint8_t {
   protocol,              // a message that contradicts itself
   unavailable,           // the runner could not be reached, or died
   overloaded,            // the runner has more at hand than it may hold
-  last = overloaded
+  no_device,             // a device was asked for that is not there, or fails
+  last = no_device
 };
 
 class Error : public std::runtime_error {

@@ -8,13 +8,13 @@
 
 namespace imagecalc::gpu {
 
-// tensors: [images] of 3 x height x width numbers, in that order. Which images were refused.
-template <typename Number>
-std::vector<bool> run_on_host(const std::uint8_t* batch, const BatchLayout& layout, const Affine& affine, Order order,
-                              Number* tensors);
+// As launch_decode() and launch_place(), but done when they return. batch.table is not needed.
+void decode_on_host(const DeviceBatch& batch, const BatchLayout& layout);
+void place_on_host(const DeviceBatch& batch, const BatchLayout& layout, const Affine& affine, Order order, NumberKind kind,
+                   void* tensors);
 
-extern template std::vector<bool> run_on_host(const std::uint8_t*, const BatchLayout&, const Affine&, Order, float*);
-extern template std::vector<bool> run_on_host(const std::uint8_t*, const BatchLayout&, const Affine&, Order, Float16*);
-extern template std::vector<bool> run_on_host(const std::uint8_t*, const BatchLayout&, const Affine&, Order, BFloat16*);
+// Both. tensors: [images] of 3 x height x width numbers, in that order. Which images were refused.
+std::vector<bool> run_on_host(const std::uint8_t* batch, const BatchLayout& layout, const Affine& affine, Order order,
+                              NumberKind kind, void* tensors);
 
 }  // namespace imagecalc::gpu

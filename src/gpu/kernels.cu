@@ -15,22 +15,6 @@ constexpr int kThreads = 256;
 constexpr int kWarpsOfADecode = 4;     // images that a block decodes
 constexpr unsigned kMostBlocks = 65535;  // of the grid's second dimension
 
-BatchView view_of(const DeviceBatch& batch, const BatchLayout& layout) {
-  BatchView view{};
-  view.shape = layout.shape;
-  view.bytes = batch.bytes;
-  view.large = reinterpret_cast<const Large*>(batch.bytes + layout.large_begin);
-  view.table = batch.table;
-  if (layout.has_payloads) {
-    const Workspace parts = workspace_of(layout.shape);
-    view.planes = batch.workspace + parts.planes;
-    view.decoded_large = reinterpret_cast<Large*>(batch.workspace + parts.large);
-    view.decoded = reinterpret_cast<std::uint32_t*>(batch.workspace + parts.decoded);
-    view.scratch = batch.workspace + parts.scratch;
-  }
-  return view;
-}
-
 __global__ void decode_kernel(const BatchView batch) {
   const int image = static_cast<int>(blockIdx.x) * kWarpsOfADecode + static_cast<int>(threadIdx.x) / kLanes;
   if (image < batch.shape.images) decode_image(Lanes(), batch, image);

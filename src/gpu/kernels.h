@@ -2,8 +2,6 @@
 // (device_error.h); what goes wrong on the device is thrown by a later call.
 #pragma once
 
-#include <cstdint>
-
 #include "gpu/pack.h"
 
 struct CUstream_st;
@@ -11,15 +9,6 @@ struct CUstream_st;
 namespace imagecalc::gpu {
 
 using Stream = CUstream_st*;
-
-enum class NumberKind : std::uint8_t { float32, float16, bfloat16 };
-
-// Where a batch lies on the device, and what its payloads are decoded into: workspace_of(layout.shape).bytes, where it has any.
-struct DeviceBatch {
-  const std::uint8_t* bytes;
-  std::uint8_t* workspace;
-  const std::uint32_t* table;  // rans::decoding_table(), there
-};
 
 // Payloads to planes. Which images were refused is in the workspace, at workspace_of(layout.shape).decoded.
 void launch_decode(const DeviceBatch& batch, const BatchLayout& layout, Stream stream);

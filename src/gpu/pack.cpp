@@ -45,6 +45,8 @@ bool is_like(const BatchShape& a, const BatchShape& b) {
 
 }  // namespace
 
+const Format& format_of(const Sent& image) { return header_of(image).format; }
+
 bool device_decodes(const StoredPayload& payload) {
   const std::int64_t channel_size = payload.header.value_count() / payload.header.channels;
   return payload.coder == Coder::rans && !payload.bytes.empty() && channel_size <= std::int64_t{kMostOfAChannel};

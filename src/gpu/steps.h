@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gpu/entropy.h"
+#include "gpu/pack.h"
 #include "gpu/place.h"
 
 namespace imagecalc::gpu {
@@ -44,6 +45,22 @@ inline Workspace workspace_of(const BatchShape& shape) {
   workspace.scratch = workspace.decoded + rounded(images * sizeof(std::uint32_t));
   workspace.bytes = workspace.scratch + images * scratch_bytes(shape);
   return workspace;
+}
+
+inline BatchView view_of(const DeviceBatch& batch, const BatchLayout& layout) {
+  BatchView view{};
+  view.shape = layout.shape;
+  view.bytes = batch.bytes;
+  view.large = reinterpret_cast<const Large*>(batch.bytes + layout.large_begin);
+  view.table = batch.table;
+  if (layout.has_payloads) {
+    const Workspace parts = workspace_of(layout.shape);
+    view.planes = batch.workspace + parts.planes;
+    view.decoded_large = reinterpret_cast<Large*>(batch.workspace + parts.large);
+    view.decoded = reinterpret_cast<std::uint32_t*>(batch.workspace + parts.decoded);
+    view.scratch = batch.workspace + parts.scratch;
+  }
+  return view;
 }
 
 IMAGECALC_DEVICE inline std::uint8_t* planes_of(const BatchView& batch, int image) {

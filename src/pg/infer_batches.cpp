@@ -100,10 +100,14 @@ InferTotals& InferTotals::operator+=(const InferTotals& other) {
   images += other.images;
   bytes += other.bytes;
   engines |= other.engines;
+  devices |= other.devices;
   fetch_ms += other.fetch_ms;
   transfer_ms += other.transfer_ms;
   decode_ms += other.decode_ms;
   model_ms += other.model_ms;
+  device_transfer_ms += other.device_transfer_ms;
+  device_decode_ms += other.device_decode_ms;
+  device_model_ms += other.device_model_ms;
   wait_ms += other.wait_ms;
   return *this;
 }
@@ -274,6 +278,10 @@ void InferBatches::receive(Batch& batch) {
     for (const EngineChoice engine : scores.reply.engines) totals_.engines |= 1u << static_cast<unsigned>(engine);
     totals_.decode_ms += scores.reply.decode_us / 1000;
     totals_.model_ms += scores.reply.model_us / 1000;
+    if (!scores.reply.device.empty()) totals_.devices |= std::uint64_t{1} << std::min<int>(63, parse_device(scores.reply.device).number);
+    totals_.device_transfer_ms += scores.reply.device_times.transfer_us / 1000;
+    totals_.device_decode_ms += scores.reply.device_times.decode_us / 1000;
+    totals_.device_model_ms += scores.reply.device_times.model_us / 1000;
   }
   arrived_ = true;
 }

@@ -51,9 +51,11 @@ extern std::uint64_t rows_asked_for;
 struct InferTotals {
   std::uint64_t batches = 0, images = 0, bytes = 0;
   std::uint32_t engines = 0;           // those that computed scores: a bit each, by their numbers
+  std::uint64_t devices = 0;           // and the CUDA devices, by theirs up to 63
   double fetch_ms = 0;                 // reading the rows below
   double transfer_ms = 0;              // handing images over to the runner
   double decode_ms = 0, model_ms = 0;  // in the runner, while the rest goes on
+  double device_transfer_ms = 0, device_decode_ms = 0, device_model_ms = 0;  // by the devices' clocks
   double wait_ms = 0;                  // with nothing to do until scores came
 
   InferTotals& operator+=(const InferTotals& other);

@@ -293,6 +293,7 @@ struct Shown {
   List* models;
   List* inputs;
   List* engines;  // that are asked for
+  List* devices;  // the same, but for auto
 };
 
 char* copy_text(const std::string& text) {
@@ -302,9 +303,15 @@ char* copy_text(const std::string& text) {
 void show_known(const Model& model, Shown* shown) {
   char* input = copy_text(to_string(model.input));
   auto* engine = const_cast<char*>(to_string(wanted_engine(model)).data());
+  const DeviceChoice wanted = wanted_device(model);
+  char* device = wanted.kind == DeviceChoice::Kind::automatic ? nullptr : copy_text(to_string(wanted));
   pg([&] {
     shown->inputs = lappend(shown->inputs, input);
     shown->engines = list_append_unique_ptr(shown->engines, engine);
+    bool is_new = device != nullptr;
+    ListCell* cell;
+    foreach (cell, shown->devices) is_new = is_new && strcmp(static_cast<char*>(lfirst(cell)), device) != 0;
+    if (is_new) shown->devices = lappend(shown->devices, device);
   });
 }
 
@@ -351,7 +358,15 @@ void show_engines(std::uint32_t computed, List* asked, ExplainState* es) {
   show_list("Engine", names, es);
 }
 
-void show_models(CustomScanState* node, std::uint32_t computed, List* ancestors, ExplainState* es) {
+// Those that computed, beside the CPU; else those that are asked for.
+void show_devices(std::uint64_t computed, List* asked, ExplainState* es) {
+  List* names = NIL;
+  for (int number = 0; number < 64; ++number)
+    if (computed & (std::uint64_t{1} << number)) names = lappend(names, psprintf("cuda:%d", number));
+  show_list("Device", names ? names : asked, es);
+}
+
+void show_models(CustomScanState* node, const InferTotals& totals, List* ancestors, ExplainState* es) {
   auto* scan = state_of(node);
   Shown shown{};
   for (int i = 0; i < scan->input.source_count; ++i) {
@@ -360,7 +375,8 @@ void show_models(CustomScanState* node, std::uint32_t computed, List* ancestors,
   }
   show_list("Model", shown.models, es);
   show_list("Input", shown.inputs, es);
-  show_engines(computed, shown.engines, es);
+  show_engines(totals.engines, shown.engines, es);
+  show_devices(totals.devices, shown.devices, es);
 }
 
 void show_totals(const InferTotals& totals, ExplainState* es) {
@@ -373,6 +389,11 @@ void show_totals(const InferTotals& totals, ExplainState* es) {
   ExplainPropertyFloat("Transfer Time", "ms", totals.transfer_ms, kDigits, es);
   ExplainPropertyFloat("Decode Time", "ms", totals.decode_ms, kDigits, es);
   ExplainPropertyFloat("Model Time", "ms", totals.model_ms, kDigits, es);
+  if (totals.devices) {
+    ExplainPropertyFloat("Device Transfer Time", "ms", totals.device_transfer_ms, kDigits, es);
+    ExplainPropertyFloat("Device Decode Time", "ms", totals.device_decode_ms, kDigits, es);
+    ExplainPropertyFloat("Device Model Time", "ms", totals.device_model_ms, kDigits, es);
+  }
   ExplainPropertyFloat("Wait Time", "ms", totals.wait_ms, kDigits, es);
 }
 
@@ -381,7 +402,7 @@ void explain(CustomScanState* node, List* ancestors, ExplainState* es) {
   const bool has_run = es->analyze && scan->batches;
   InferTotals totals = totals_of_workers(scan);
   if (has_run) totals += scan->batches->totals();
-  show_models(node, totals.engines, ancestors, es);
+  show_models(node, totals, ancestors, es);
   ExplainPropertyInteger("Batch Size", nullptr, setting_batch_size, es);
   if (has_run) show_totals(totals, es);
 }

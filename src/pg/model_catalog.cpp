@@ -32,10 +32,10 @@ bool operator==(const RowVersion& a, const RowVersion& b) {
 }
 
 constinit KeptQuery model_query(
-    "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels, engine, bf16_accuracy_loss FROM imagecalc.model "
-    "WHERE name OPERATOR(pg_catalog.=) $1",
+    "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels, engine, device, bf16_accuracy_loss "
+    "FROM imagecalc.model WHERE name OPERATOR(pg_catalog.=) $1",
     TEXTOID);
-enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels, kEngine, kBf16Loss };
+enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels, kEngine, kDevice, kBf16Loss };
 
 RowVersion version_of(const KeptQuery::Answer& row) {
   return {.table = DatumGetObjectId(row.column(kTable)),
@@ -70,6 +70,8 @@ Model read_model(const std::string& name, const KeptQuery::Answer& row) {
   model.labels = read_labels(array_of(row, kLabels));
   const text* engine = pg([&] { return DatumGetTextPP(row.column(kEngine)); });
   model.engine = parse_engine(text_view(engine));
+  const text* device = pg([&] { return DatumGetTextPP(row.column(kDevice)); });
+  model.device = parse_device(text_view(device));
   if (const auto loss = row.nullable(kBf16Loss)) model.bf16_accuracy_loss = DatumGetFloat4(*loss);
   return model;
 }
@@ -133,13 +135,13 @@ void insert_model(const Model& model, Oid owner, std::span<const std::uint8_t> b
   SqlScope sql(SqlScope::As::superuser);
   const std::string statement =
       "INSERT INTO imagecalc.model (name, owner, input, labels, mean, deviation, hash, design, bytes, engine, "
-      "bf16_accuracy_loss) VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
-      ", $4::real[], $5::real[], $6, $7::bigint, $8, $9, $10::real) ON CONFLICT (name) DO NOTHING RETURNING name";
+      "device, bf16_accuracy_loss) VALUES ($1, $2::oid::regrole, $3, " + text_array_expression(model.labels) +
+      ", $4::real[], $5::real[], $6, $7::bigint, $8, $9, $10, $11::real) ON CONFLICT (name) DO NOTHING RETURNING name";
   const Rows inserted = sql.run(
       statement.c_str(),
       {model.name, std::int64_t{owner}, to_string(model.input), array_literal(model.normalisation.mean),
        array_literal(model.normalisation.deviation), std::span<const std::uint8_t>(model.hash),
-       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine),
+       design ? std::optional(std::to_string(*design)) : std::nullopt, bytes, to_string(model.engine), to_string(model.device),
        model.bf16_accuracy_loss});
   if (inserted.empty())
     throw Error(Fault::invalid_argument, "model \"" + model.name + "\" already exists",

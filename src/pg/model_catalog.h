@@ -18,6 +18,7 @@ struct Model {
   Normalisation normalisation;
   std::vector<std::string> labels;
   EngineChoice engine = EngineChoice::automatic;  // that its owner wants
+  DeviceChoice device;                            // that its owner wants
   std::optional<double> bf16_accuracy_loss;       // 0..1; nothing where it was not measured
 };
 

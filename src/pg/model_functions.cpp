@@ -1,4 +1,4 @@
-// ic_import_model, ic_set_engine, ic_drop_model, ic_infer, ic_scores, ic_topk.
+// ic_import_model, ic_set_engine, ic_set_device, ic_drop_model, ic_infer, ic_scores, ic_topk.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -223,6 +223,17 @@ IC_FUNCTION(ic_set_engine) {
   check_owner(name);
   SqlScope sql(SqlScope::As::superuser);
   sql.run("UPDATE imagecalc.model SET engine = $2 WHERE name = $1", {name, to_string(engine)});
+  PG_RETURN_VOID();
+}
+
+IC_FUNCTION(ic_set_device) {
+  const text* argument = PG_GETARG_TEXT_PP(0);
+  const text* wanted = PG_GETARG_TEXT_PP(1);
+  const std::string name(text_view(argument));
+  const DeviceChoice device = parse_device(text_view(wanted));
+  check_owner(name);
+  SqlScope sql(SqlScope::As::superuser);
+  sql.run("UPDATE imagecalc.model SET device = $2 WHERE name = $1", {name, to_string(device)});
   PG_RETURN_VOID();
 }
 

@@ -29,6 +29,8 @@ int setting_trainer_memory = 1024;
 bool setting_enable_batch_infer = true;
 bool setting_enable_parallel_infer = false;
 int setting_engine = static_cast<int>(EngineChoice::automatic);
+char* setting_device = nullptr;
+bool setting_device_decode = false;
 int setting_inference_precision = static_cast<int>(InferencePrecision::f32);
 int setting_batch_size = 128;
 
@@ -41,6 +43,16 @@ const config_enum_entry kEngines[] = {{"auto", static_cast<int>(EngineChoice::au
 const config_enum_entry kPrecisions[] = {{"f32", static_cast<int>(InferencePrecision::f32), false},
                                          {"auto", static_cast<int>(InferencePrecision::automatic), false},
                                          {nullptr, 0, false}};
+
+bool check_device(char** value, void**, GucSource) {
+  try {
+    parse_device(*value);
+    return true;
+  } catch (...) {
+  }
+  GUC_check_errhint("Use auto, cpu, cuda or cuda:N.");
+  return false;
+}
 
 }  // namespace
 
@@ -111,6 +123,13 @@ void _PG_init(void) {
                            "LibTorch does; ic_stat_models says why.",
                            &setting_engine, static_cast<int>(EngineChoice::automatic), kEngines, PGC_USERSET, 0, nullptr,
                            nullptr, nullptr);
+  DefineCustomStringVariable("imagecalc.device", "Where models run: auto, cpu, cuda or cuda:N.",
+                             "auto is what is set for the model, or a GPU where imagecalc-runner has one that can run it, else "
+                             "the CPU; ic_stat_runner tells which there are.",
+                             &setting_device, "auto", PGC_USERSET, 0, check_device, nullptr, nullptr);
+  DefineCustomBoolVariable("imagecalc.device_decode", "Lets a GPU decode icimage values itself.",
+                           "What crosses to it are then the stored bytes; else their coefficients, a byte each.",
+                           &setting_device_decode, false, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomEnumVariable("imagecalc.inference_precision", "Whether models may compute in bfloat16.",
                            "auto lets those for which a design measured that it hardly costs accuracy, where it is faster.",
                            &setting_inference_precision, static_cast<int>(InferencePrecision::f32), kPrecisions,

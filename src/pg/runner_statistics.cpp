@@ -32,8 +32,8 @@ class ResultRow {
 
  private:
   ReturnSetInfo* const result_;
-  std::array<Datum, 20> values_{};
-  std::array<bool, 20> nulls_{};
+  std::array<Datum, 24> values_{};
+  std::array<bool, 24> nulls_{};
   std::size_t count_ = 0;
 };
 
@@ -43,10 +43,10 @@ std::optional<StatisticsReply> read_statistics() {
   return ask_runner_for<StatisticsReply>(ReadStatistics{});
 }
 
-Datum names_datum(const std::vector<EngineChoice>& engines) {
-  auto* names = static_cast<Datum*>(allocate(engines.size() * sizeof(Datum)));
-  std::transform(engines.begin(), engines.end(), names, [](EngineChoice engine) { return text_datum(to_string(engine)); });
-  const int count = static_cast<int>(engines.size());
+Datum names_datum(const std::vector<std::string>& texts) {
+  auto* names = static_cast<Datum*>(allocate(texts.size() * sizeof(Datum)));
+  std::transform(texts.begin(), texts.end(), names, [](const std::string& text) { return text_datum(text); });
+  const int count = static_cast<int>(texts.size());
   return PointerGetDatum(pg([&] { return construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT); }));
 }
 
@@ -56,6 +56,9 @@ void add_served(ResultRow& row, const Served& served) {
   row.add(Int64GetDatum(static_cast<int64>(served.failures)));
   row.add(Float8GetDatum(served.decode_us / 1000));
   row.add(Float8GetDatum(served.model_us / 1000));
+  row.add(Float8GetDatum(served.device_transfer_us / 1000));
+  row.add(Float8GetDatum(served.device_decode_us / 1000));
+  row.add(Float8GetDatum(served.device_model_us / 1000));
   row.add_ms(served.request.p50_us);
   row.add_ms(served.request.p95_us);
   row.add_ms(served.request.p99_us);
@@ -67,6 +70,7 @@ void put_plan(ResultRow& row, const ModelHash& model, const PlanStatistics& plan
   row.add(Int32GetDatum(static_cast<int32>(plan.size.width)));
   row.add(Int32GetDatum(static_cast<int32>(plan.batch)));
   row.add_text(std::string(to_string(plan.asked)) + (plan.bf16 ? ", bf16" : ""));
+  row.add_text(plan.device.empty() ? "cpu" : plan.device);
   row.add_text(to_string(plan.engine));
   row.add_text(plan.plan);
   row.add(Float4GetDatum(plan.us), plan.us == 0);
@@ -88,7 +92,11 @@ IC_FUNCTION(ic_runner_statistics) {
   row.add(TimestampTzGetDatum(now - statistics->uptime_us));
   row.add(TimestampTzGetDatum(now - statistics->since_reset_us));
   row.add(Int32GetDatum(static_cast<int32>(statistics->threads)));
-  row.add(names_datum(statistics->engines));
+  std::vector<std::string> engines;
+  for (const EngineChoice engine : statistics->engines) engines.emplace_back(to_string(engine));
+  row.add(names_datum(engines));
+  row.add(names_datum(statistics->devices));
+  row.add_text(statistics->device_note);
   row.add(Int64GetDatum(static_cast<int64>(statistics->memory)));
   row.add(Int32GetDatum(static_cast<int32>(statistics->connections)));
   row.add(Int32GetDatum(static_cast<int32>(statistics->queue)));

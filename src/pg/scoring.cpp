@@ -37,12 +37,19 @@ InferRequest request_for(const Model& model) {
   request.max_pixels = setting_max_pixels;
   request.engine = wanted_engine(model);
   request.bf16 = may_use_bf16(model);
+  request.device = wanted_device(model);
+  request.device_decode = setting_device_decode;
   return request;
 }
 
 EngineChoice wanted_engine(const Model& model) {
   const auto setting = static_cast<EngineChoice>(setting_engine);
   return setting == EngineChoice::automatic ? model.engine : setting;
+}
+
+DeviceChoice wanted_device(const Model& model) {
+  const DeviceChoice setting = parse_device(setting_device);
+  return setting.kind == DeviceChoice::Kind::automatic ? model.device : setting;
 }
 
 void check_image(const Model& model, Bytes image, InferItem::Kind kind) {

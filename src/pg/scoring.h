@@ -17,6 +17,7 @@ InferRequest request_for(const Model& model);
 
 // Which engine is asked for: the session's setting, or else the model's.
 EngineChoice wanted_engine(const Model& model);
+DeviceChoice wanted_device(const Model& model);
 
 // Throws Error(wrong_format) or Error(corrupt_value) for an image that cannot be one for the model, as far as is seen
 // without decoding it.

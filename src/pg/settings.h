@@ -20,6 +20,8 @@ extern int setting_trainer_memory;       // imagecalc.trainer_memory: MB of pict
 extern bool setting_enable_batch_infer;  // imagecalc.enable_batch_infer: whether plans get batching nodes
 extern bool setting_enable_parallel_infer;  // imagecalc.enable_parallel_infer: whether queries with calls get workers
 extern int setting_engine;               // imagecalc.engine: an EngineChoice, which library runs the models
+extern char* setting_device;             // imagecalc.device: where models run, as parse_device() reads it
+extern bool setting_device_decode;       // imagecalc.device_decode: whether a device decodes values itself
 extern int setting_inference_precision;  // imagecalc.inference_precision: an InferencePrecision
 extern int setting_batch_size;           // imagecalc.batch_size: most rows in a request
 

@@ -76,6 +76,7 @@ class InstalledFiles {
     const std::filesystem::path folder(pkglib_path);
     add(runner_path());
     add(folder / "imagecalc.so");
+    add(folder / "imagecalc-cuda.so");
     std::error_code error;  // a folder that is not there, or goes meanwhile, ends the loop
     for (std::filesystem::directory_iterator entry(folder / "imagecalc-openvino", error), end; !error && entry != end;
          entry.increment(error))

@@ -33,6 +33,7 @@ int sqlstate(Fault fault) noexcept {
     case Fault::corrupt_value:
       return ERRCODE_INVALID_BINARY_REPRESENTATION;
     case Fault::unsupported_picture:
+    case Fault::no_device:
       return ERRCODE_FEATURE_NOT_SUPPORTED;
     case Fault::limit_exceeded:
       return ERRCODE_PROGRAM_LIMIT_EXCEEDED;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <concepts>
 #include <iterator>
 #include <utility>
@@ -22,6 +23,7 @@ namespace {
 namespace {
 
 constexpr std::string_view kEngineNames[] = {"auto", "libtorch", "openvino"};
+constexpr std::string_view kDeviceNames[] = {"auto", "cpu", "cuda"};
 constexpr std::string_view kAugmentationNames[] = {"crop", "flip", "none"};
 
 // The value of that name, by its place among them.
@@ -39,6 +41,22 @@ std::string_view to_string(EngineChoice choice) { return kEngineNames[static_cas
 EngineChoice parse_engine(std::string_view name) {
   if (const auto choice = find_by_name<EngineChoice>(kEngineNames, name)) return *choice;
   throw Error(Fault::invalid_argument, "unknown engine \"" + std::string(name) + "\"", "Use auto, libtorch or openvino.");
+}
+
+std::string to_string(DeviceChoice choice) {
+  const std::string kind(kDeviceNames[static_cast<std::size_t>(choice.kind)]);
+  return choice.number == DeviceChoice::kAny ? kind : kind + ":" + std::to_string(choice.number);
+}
+
+DeviceChoice parse_device(std::string_view name) {
+  if (const auto kind = find_by_name<DeviceChoice::Kind>(kDeviceNames, name)) return {.kind = *kind};
+  if (constexpr std::string_view kNumbered = "cuda:"; name.starts_with(kNumbered)) {
+    const std::string_view digits = name.substr(kNumbered.size());
+    DeviceChoice choice{.kind = DeviceChoice::Kind::cuda};
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), choice.number);
+    if (error == std::errc() && end == digits.data() + digits.size() && choice.number != DeviceChoice::kAny) return choice;
+  }
+  throw Error(Fault::invalid_argument, "unknown device \"" + std::string(name) + "\"", "Use auto, cpu, cuda or cuda:N.");
 }
 
 std::string_view to_string(Augmentation augmentation) { return kAugmentationNames[static_cast<std::size_t>(augmentation)]; }
@@ -94,17 +112,19 @@ void fields(auto& archive, Is<Hello> auto& m) { archive(m.version); }
 void fields(auto&, Is<Done> auto&) {}
 void fields(auto& archive, Is<Failure> auto& m) { archive(m.fault, m.item, m.message, m.hint); }
 
+void fields(auto& archive, Is<DeviceChoice> auto& m) { archive(m.kind, m.number); }
+void fields(auto& archive, Is<DeviceTimes> auto& m) { archive(m.transfer_us, m.decode_us, m.model_us); }
 void fields(auto& archive, Is<InferItem> auto& m) { archive(m.kind, m.bytes); }
 // What comes before a request's items.
 void head_fields(auto& archive, Is<InferRequest> auto& m) {
-  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine, m.bf16);
+  archive(m.model, m.input, m.normalisation, m.max_pixels, m.engine, m.bf16, m.device, m.device_decode);
 }
 void fields(auto& archive, Is<InferRequest> auto& m) {
   head_fields(archive, m);
   archive(m.items);
 }
 void fields(auto& archive, Is<InferReply> auto& m) {
-  archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines, m.alone);
+  archive(m.outputs, m.scores, m.decode_us, m.model_us, m.failures, m.engines, m.alone, m.device, m.device_times);
 }
 void fields(auto&, Is<NeedModel> auto&) {}
 void fields(auto& archive, Is<LoadModel> auto& m) { archive(m.model, m.bytes); }
@@ -117,14 +137,15 @@ void fields(auto&, Is<Leaving> auto&) {}
 void fields(auto&, Is<ReadStatistics> auto&) {}
 void fields(auto& archive, Is<Percentiles> auto& m) { archive(m.p50_us, m.p95_us, m.p99_us); }
 void fields(auto& archive, Is<Served> auto& m) {
-  archive(m.requests, m.images, m.failures, m.decode_us, m.model_us, m.request);
+  archive(m.requests, m.images, m.failures, m.decode_us, m.model_us, m.device_transfer_us, m.device_decode_us, m.device_model_us,
+          m.request);
 }
 void fields(auto& archive, Is<PlanStatistics> auto& m) {
-  archive(m.size, m.batch, m.asked, m.bf16, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
+  archive(m.size, m.batch, m.asked, m.bf16, m.device, m.engine, m.plan, m.us, m.chosen, m.settled, m.refusal);
 }
 void fields(auto& archive, Is<ModelStatistics> auto& m) { archive(m.model, m.memory, m.served, m.plans); }
 void fields(auto& archive, Is<StatisticsReply> auto& m) {
-  archive(m.pid, m.threads, m.engines, m.uptime_us, m.since_reset_us, m.memory, m.connections, m.queue, m.refused,
+  archive(m.pid, m.threads, m.engines, m.devices, m.device_note, m.uptime_us, m.since_reset_us, m.memory, m.connections, m.queue, m.refused,
           m.served, m.models);
 }
 void fields(auto&, Is<ResetStatistics> auto&) {}
@@ -149,6 +170,7 @@ void fields(auto& archive, Is<TrainReply> auto& m) {
 
 constexpr Fault largest(Fault) { return Fault::last; }
 constexpr EngineChoice largest(EngineChoice) { return EngineChoice::openvino; }
+constexpr DeviceChoice::Kind largest(DeviceChoice::Kind) { return DeviceChoice::Kind::cuda; }
 constexpr Augmentation largest(Augmentation) { return Augmentation::none; }
 constexpr InferItem::Kind largest(InferItem::Kind) { return InferItem::Kind::picture; }
 

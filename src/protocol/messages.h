@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 9;
+inline constexpr std::uint32_t kProtocolVersion = 10;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -55,6 +55,38 @@ enum class EngineChoice : std::uint8_t { automatic, libtorch, openvino };
 std::string_view to_string(EngineChoice choice);
 EngineChoice parse_engine(std::string_view name);  // Error(invalid_argument) for any other name
 
+// Where models run. automatic: on a device where there is one that can.
+struct DeviceChoice {
+  enum class Kind : std::uint8_t { automatic, cpu, cuda };
+  Kind kind = Kind::automatic;
+  std::uint8_t number = kAny;  // of the CUDA device
+
+  static constexpr std::uint8_t kAny = 255;
+
+  friend bool operator==(const DeviceChoice&, const DeviceChoice&) = default;
+};
+
+// auto, cpu, cuda, or cuda:N.
+std::string to_string(DeviceChoice choice);
+DeviceChoice parse_device(std::string_view name);  // Error(invalid_argument) for any other name
+
+// Microseconds by a device's own clock.
+struct DeviceTimes {
+  float transfer_us = 0;  // to the device
+  float decode_us = 0;    // payloads to coefficients
+  float model_us = 0;     // coefficients to scores
+
+  DeviceTimes& operator+=(const DeviceTimes& other) {
+    transfer_us += other.transfer_us;
+    decode_us += other.decode_us;
+    model_us += other.model_us;
+    return *this;
+  }
+  friend DeviceTimes operator*(float share, const DeviceTimes& times) {
+    return {share * times.transfer_us, share * times.decode_us, share * times.model_us};
+  }
+};
+
 struct InferItem {
   enum class Kind : std::uint8_t { value, picture };  // an icimage value, or the bytes of a picture file
   Kind kind = Kind::value;
@@ -68,6 +100,8 @@ struct InferRequest {
   std::int64_t max_pixels = 0;  // limit for pictures
   EngineChoice engine = EngineChoice::automatic;
   bool bf16 = false;  // whether scores may be computed in bfloat16
+  DeviceChoice device;
+  bool device_decode = false;  // whether a device decodes values itself, where it can
   std::vector<InferItem> items;
 };
 
@@ -80,6 +114,8 @@ struct InferReply {
   std::vector<Failure> failures;  // by item, ascending
   std::vector<EngineChoice> engines;  // those that computed scores, in the order of their first
   bool alone = false;                 // no other session has lately asked for scores
+  std::string device;                 // that computed them, as cuda:0; empty: the CPU
+  DeviceTimes device_times;
 };
 
 struct NeedModel {};
@@ -127,6 +163,7 @@ struct Served {
   std::uint64_t failures = 0;  // of images
   double decode_us = 0;        // bytes to tensors
   double model_us = 0;         // tensors to scores
+  double device_transfer_us = 0, device_decode_us = 0, device_model_us = 0;  // as DeviceTimes
   Percentiles request;         // from its arrival to its reply
 };
 
@@ -136,6 +173,7 @@ struct PlanStatistics {
   std::uint32_t batch = 0;
   EngineChoice asked = EngineChoice::automatic;  // by the requests that it is tried for
   bool bf16 = false;                             // whether these may be computed in bfloat16
+  std::string device;                            // as cuda:0; empty: the CPU
   EngineChoice engine = EngineChoice::libtorch;
   std::string plan;
   float us = 0;         // an image; 0 where it was not timed
@@ -155,6 +193,8 @@ struct StatisticsReply {
   std::uint32_t pid = 0;
   std::uint32_t threads = 0;
   std::vector<EngineChoice> engines;  // that this runner has
+  std::vector<std::string> devices;   // beside the CPU: as "cuda:0 (its name)"
+  std::string device_note;            // why there are none; empty where there are
   std::int64_t uptime_us = 0;
   std::int64_t since_reset_us = 0;
   std::uint64_t memory = 0;       // bytes of the process in memory

@@ -12,7 +12,7 @@ namespace {
 constexpr std::chrono::seconds kMemory{1};
 
 std::size_t floats_of(const BatchRequest& request) {
-  return request.images * std::size_t{3} * static_cast<std::size_t>(request.size.height) *
+  return request.batch.images * std::size_t{3} * static_cast<std::size_t>(request.size.height) *
          static_cast<std::size_t>(request.size.width);
 }
 
@@ -20,9 +20,9 @@ std::size_t floats_of(const BatchRequest& request) {
 BatchAnswer run_model(const BatchRequest& request, int threads) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  auto scores = std::make_shared<const Scores>(
-      request.model.run(request.tensors, request.images, request.size, threads, request.wish));
-  return {std::move(scores), 0, std::chrono::duration<float, std::micro>(Clock::now() - start).count()};
+  auto scores = std::make_shared<const Scores>(request.model.run(request.batch, request.size, threads, request.wish));
+  const DeviceTimes device = scores->device;
+  return {std::move(scores), 0, std::chrono::duration<float, std::micro>(Clock::now() - start).count(), device};
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ BatchAnswer Batcher::run(const BatchRequest& request) {
 }
 
 BatchAnswer Batcher::run_alone(const BatchRequest& request) {
-  Cores::Turn turn(cores_);
+  Cores::Turn turn(processor_of(request));
   return run_model(request, turn.threads());
 }
 
@@ -55,13 +55,17 @@ std::size_t Batcher::waiting() const {
 }
 
 bool Batcher::is_large(const BatchRequest& request) {
-  return request.images >= kLargeImages || floats_of(request) >= kMaxFloats / 4;
+  return request.batch.images >= kLargeImages || floats_of(request) >= kMaxFloats / 4;
+}
+
+Cores& Batcher::processor_of(const BatchRequest& request) {
+  return request.wish.device == kCpu ? cores_ : devices_.at(static_cast<std::size_t>(request.wish.device));
 }
 
 // The mutex is held. Whoever finds nobody waiting leads.
 Batcher::Groups::iterator Batcher::join(Slot& slot) {
   const BatchRequest& request = slot.request;
-  const Key key{&request.model, request.size.height, request.size.width, request.wish};
+  const Key key{&request.model, request.size.height, request.size.width, request.wish, !request.batch.sent.empty()};
   auto group = groups_.find(key);
   if (group == groups_.end()) {
     sweep();
@@ -70,7 +74,7 @@ Batcher::Groups::iterator Batcher::join(Slot& slot) {
   Group& here = group->second;
   if (batch_wait_.count() > 0) welcome(here, request.session);
   here.waiting.push_back(&slot);
-  here.images += request.images;
+  here.images += request.batch.images;
   if (!here.led) {
     slot.state = State::leads;
   } else if (here.images >= kMaxImages || company_until(here) <= Clock::now()) {
@@ -127,7 +131,7 @@ void Batcher::lead(Groups::iterator group, Slot& leader) {
   Slots batch;
   std::exception_ptr failure;
   {
-    Cores::Turn turn(cores_);
+    Cores::Turn turn(processor_of(leader.request));
     wait_for_company(group->second, leader);
     batch = take(group->second);
     try {
@@ -148,8 +152,8 @@ Batcher::Slots Batcher::take(Group& group) {
   std::size_t images = 0, floats = 0, in_pieces = 0;
   while (!group.waiting.empty()) {
     const BatchRequest& next = group.waiting.front()->request;
-    if (images > 0 && (images + next.images > kMaxImages || floats + floats_of(next) > kMaxFloats)) break;
-    images += next.images;
+    if (images > 0 && (images + next.batch.images > kMaxImages || floats + floats_of(next) > kMaxFloats)) break;
+    images += next.batch.images;
     floats += floats_of(next);
     rest.splice(rest.end(), group.waiting, group.waiting.begin());
     if (images % kPiece == 0) {
@@ -181,20 +185,35 @@ void Batcher::compute(Slots& batch, int threads) {
 }
 
 void Batcher::run_together(Slots& batch, int threads) {
-  BatchRequest all = batch.front()->request;
-  all.images = 0;
-  for (const Slot* slot : batch) all.images += slot->request.images;
-  Buffers::Buffer tensors = buffers_.take(floats_of(all));
-  float* end = tensors.data();
-  for (const Slot* slot : batch) end = std::copy_n(slot->request.tensors, floats_of(slot->request), end);
-  all.tensors = tensors.data();
-  const BatchAnswer answer = run_model(all, threads);
+  std::size_t images = 0;
+  for (const Slot* slot : batch) images += slot->request.batch.images;
+  const bool is_sent = !batch.front()->request.batch.sent.empty();
+  const BatchAnswer answer = is_sent ? run_sent(batch, images, threads) : run_tensors(batch, images, threads);
   std::size_t first = 0;
   for (Slot* slot : batch) {
-    const std::size_t images = slot->request.images;
-    slot->answer = {answer.scores, first, answer.model_us * static_cast<float>(images) / static_cast<float>(all.images)};
-    first += images;
+    const std::size_t own = slot->request.batch.images;
+    const float share = static_cast<float>(own) / static_cast<float>(images);
+    slot->answer = {answer.scores, first, share * answer.model_us, share * answer.device};
+    first += own;
   }
+}
+
+BatchAnswer Batcher::run_tensors(const Slots& batch, std::size_t images, int threads) {
+  BatchRequest all = batch.front()->request;
+  all.batch.images = images;
+  Buffers::Buffer tensors = buffers_.take(floats_of(all));
+  all.batch.tensors = tensors.data();
+  float* end = tensors.data();
+  for (const Slot* slot : batch) end = std::copy_n(slot->request.batch.tensors, floats_of(slot->request), end);
+  return run_model(all, threads);
+}
+
+BatchAnswer Batcher::run_sent(const Slots& batch, std::size_t images, int threads) {
+  std::vector<SentImages*> parts;
+  for (const Slot* slot : batch) parts.insert(parts.end(), slot->request.batch.sent.begin(), slot->request.batch.sent.end());
+  BatchRequest all = batch.front()->request;
+  all.batch = {parts, images};
+  return run_model(all, threads);
 }
 
 // Wakes the others: from here on their slots are theirs. Under the lock, as a slot goes when its owner has seen the state.

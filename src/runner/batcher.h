@@ -9,6 +9,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -23,11 +24,10 @@
 
 namespace imagecalc {
 
-// Tensors for a model. Whoever asks keeps them, and the model, until the answer is there.
+// Images for a model. Whoever asks keeps them, and the model, until the answer is there.
 struct BatchRequest {
   Model& model;
-  const float* tensors;
-  std::size_t images;
+  TensorBatch batch;
   TensorSize size;
   Wish wish = {};
   const void* session = nullptr;  // who asks; one request of a session at a time
@@ -38,6 +38,7 @@ struct BatchAnswer {
   std::shared_ptr<const Scores> scores;
   std::size_t first = 0;
   float model_us = 0;  // this request's share of the batch's time
+  DeviceTimes device = {};  // and of what the device says of it
 };
 
 class Batcher {
@@ -50,9 +51,14 @@ class Batcher {
   // Requests of so many images, or of a quarter of kMaxFloats, gain nothing from company: they run alone, uncopied.
   static constexpr std::size_t kLargeImages = 32;
 
+  // While a device computes one batch, the next is on its way.
+  static constexpr int kBatchesOfADevice = 2;
+
   // batch_wait: how long a session that was answered is waited for, at most; zero: not at all.
-  Batcher(int threads, Buffers& buffers, std::chrono::microseconds batch_wait = {})
-      : cores_(threads), buffers_(buffers), batch_wait_(batch_wait) {}
+  Batcher(int threads, Buffers& buffers, std::chrono::microseconds batch_wait = {}, std::size_t devices = 0)
+      : cores_(threads), buffers_(buffers), batch_wait_(batch_wait) {
+    for (std::size_t i = 0; i < devices; ++i) devices_.emplace_back(kBatchesOfADevice);
+  }
 
   // Throws what the model throws at this request alone: where it does not take a batch, each request is run by itself.
   BatchAnswer run(const BatchRequest& request);
@@ -91,10 +97,12 @@ class Batcher {
     bool led = false;         // whether one of those waiting asks for a turn
     std::unordered_map<const void*, Visitor> visitors;  // by session; empty where nobody is waited for
   };
-  using Key = std::tuple<Model*, int, int, Wish>;
+  using Key = std::tuple<Model*, int, int, Wish, bool>;  // the last: whether they have been sent to a device
   using Groups = std::map<Key, Group>;
 
   static bool is_large(const BatchRequest& request);
+  // Whose turns its batches take: the cores', or the device's.
+  Cores& processor_of(const BatchRequest& request);
 
   Groups::iterator join(Slot& slot);
   void welcome(Group& group, const void* session);
@@ -106,9 +114,12 @@ class Batcher {
   Slots take(Group& group);
   void compute(Slots& batch, int threads);
   void run_together(Slots& batch, int threads);
+  BatchAnswer run_tensors(const Slots& batch, std::size_t images, int threads);
+  static BatchAnswer run_sent(const Slots& batch, std::size_t images, int threads);
   void settle(Groups::iterator group, const Slots& batch, State state);
 
   Cores cores_;
+  std::deque<Cores> devices_;
   Buffers& buffers_;
   const std::chrono::microseconds batch_wait_;
   mutable std::mutex mutex_;  // of what follows, and of all slots

@@ -26,10 +26,10 @@ constexpr std::size_t kMaxPortionImages = 256;
 // An item on its way to a tensor: a picture file's coefficients, a stored value, or pixels for an RGB model.
 using Decoded = std::variant<Coefficients, StoredImage, Picture>;
 
-void check_format(const StoredImage& value, const Format& wanted) {
-  if (value.header.format == wanted) return;
+void check_format(const ValueHeader& value, const Format& wanted) {
+  if (value.format == wanted) return;
   throw Error(Fault::wrong_format,
-              "the value is of format " + to_string(value.header.format) + ", but the model reads " + to_string(wanted),
+              "the value is of format " + to_string(value.format) + ", but the model reads " + to_string(wanted),
               "Cast the value to icimage('" + to_string(wanted) + "').");
 }
 
@@ -43,7 +43,18 @@ Decoded decode(const InferItem& item, const ModelInput& input, const Limits& lim
                 "Pass the JPEG file, or use a model for icimage values.");
   }
   StoredImage value = read_image(item.bytes, limits, interrupt);
-  check_format(value, input.format);
+  check_format(value.header, input.format);
+  return value;
+}
+
+gpu::Sent read_for_device(const InferItem& item, const InferRequest& request, const Limits& limits, const Interrupt& interrupt) {
+  if (request.device_decode) {
+    const StoredPayload payload = read_payload(item.bytes, limits);
+    check_format(payload.header, request.input.format);
+    if (gpu::device_decodes(payload)) return payload;
+  }
+  StoredImage value = read_image(item.bytes, limits, interrupt);
+  check_format(value.header, request.input.format);
   return value;
 }
 
@@ -79,21 +90,28 @@ void place(const Decoded& item, const InferRequest& request, float* out) {
   }
 }
 
-// What both ways to decode need.
+// What all ways to decode need.
 struct Task {
-  const InferRequest& request;
+  const std::shared_ptr<const InferRequest>& kept_request;
   const Interrupt& interrupt;
   Buffers& buffers;
   const TakePortion& take;
+  const InferRequest& request = *kept_request;
 
   // Calls work(item) with the decoded item. Its failure where there is one; throws what concerns all.
   template <typename Work>
   std::optional<Failure> attempt(std::size_t index, const Work& work) const {
+    return guard(index, [&](const Limits& limits) { work(decode(request.items[index], request.input, limits, interrupt)); });
+  }
+
+  // The same for work that decodes the item itself.
+  template <typename Work>
+  std::optional<Failure> guard(std::size_t index, const Work& work) const {
     interrupt.check();
     Limits limits;
     limits.max_pixels = request.max_pixels;
     try {
-      work(decode(request.items[index], request.input, limits, interrupt));
+      work(limits);
       return std::nullopt;
     } catch (const Error& error) {
       if (concerns_all(error.fault())) throw;
@@ -131,17 +149,16 @@ void close_holes(Portion& portion, std::size_t first, std::size_t count) {
   }
 }
 
-Portion decode_portion(const Task& task, DecodePool& pool, TensorSize size, std::size_t first, std::size_t count) {
-  const std::size_t floats = floats_of(size);
-  Portion portion{.size = size, .tensors = task.buffers.take(count * floats)};
+// Calls attempt(i), which returns the failure of the portion's item i, for each of them, in the pool's threads as well.
+template <typename Attempt>
+void attempt_all(const Task& task, DecodePool& pool, std::size_t first, std::size_t count, Portion& portion,
+                 const Attempt& attempt) {
   std::mutex mutex;  // of the portion's failures and time
-  auto decode_some = [&](std::size_t begin, std::size_t end) {
+  auto attempt_some = [&](std::size_t begin, std::size_t end) {
     const auto start = Clock::now();
     std::vector<Failure> failures;
     for (std::size_t i = begin; i < end; ++i) {
-      auto failure = task.attempt(first + i, [&](const Decoded& item) {
-        place(item, task.request, portion.tensors.data() + i * floats);
-      });
+      std::optional<Failure> failure = attempt(i);
       if (failure) failures.push_back(std::move(*failure));
     }
     const Microseconds taken = Clock::now() - start;
@@ -149,18 +166,71 @@ Portion decode_portion(const Task& task, DecodePool& pool, TensorSize size, std:
     portion.decode_us += taken.count();
     portion.failures.insert(portion.failures.end(), failures.begin(), failures.end());
   };
-  pool.for_each_step(count, items_in_a_step(std::span(task.request.items).subspan(first, count), floats), decode_some);
+  const auto items = std::span(task.request.items).subspan(first, count);
+  pool.for_each_step(count, items_in_a_step(items, floats_of(portion.size)), attempt_some);
+}
+
+Portion decode_portion(const Task& task, DecodePool& pool, TensorSize size, std::size_t first, std::size_t count) {
+  const std::size_t floats = floats_of(size);
+  Portion portion{.size = size, .tensors = task.buffers.take(count * floats)};
+  attempt_all(task, pool, first, count, portion, [&](std::size_t i) {
+    return task.attempt(first + i, [&](const Decoded& item) { place(item, task.request, portion.tensors.data() + i * floats); });
+  });
   close_holes(portion, first, count);
   return portion;
 }
 
-void decode_one_size(const Task& task, DecodePool& pool) {
-  const TensorSize size = tensor_size(task.request.input);
+void decode_one_size(const Task& task, DecodePool& pool, TensorSize size) {
   const std::size_t items = task.request.items.size();
   for (std::size_t first = 0, count; first < items; first += count) {
     count = images_at_once(items - first, floats_of(size));
     task.take(decode_portion(task, pool, size, first, count), first + count == items);
   }
+}
+
+// ---- values for a device, which makes their tensors
+
+Portion send_portion(const Task& task, DecodePool& pool, Device& device, TensorSize size, std::size_t first, std::size_t count) {
+  Portion portion{.size = size};
+  std::vector<std::optional<gpu::Sent>> read(count);
+  attempt_all(task, pool, first, count, portion, [&](std::size_t i) {
+    return task.guard(first + i, [&](const Limits& limits) {
+      read[i] = read_for_device(task.request.items[first + i], task.request, limits, task.interrupt);
+    });
+  });
+  std::vector<gpu::Sent> values;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!read[i]) continue;
+    values.push_back(std::move(*read[i]));
+    portion.items.push_back(static_cast<std::uint32_t>(first + i));
+  }
+  portion.request = task.kept_request;
+  if (!values.empty()) portion.sent = device.send(values, task.request.normalisation);
+  return portion;
+}
+
+// Half as many at a time where the device has no room for a portion.
+void send_all(const Task& task, DecodePool& pool, Device& device, TensorSize size) {
+  const std::size_t items = task.request.items.size();
+  std::size_t most = items;
+  for (std::size_t first = 0; first < items;) {
+    const std::size_t count = std::min(most, images_at_once(items - first, floats_of(size)));
+    Portion portion;
+    try {
+      portion = send_portion(task, pool, device, size, first, count);
+    } catch (const Error& error) {
+      if (error.fault() != Fault::out_of_memory || count == 1) throw;
+      most = count / 2;
+      continue;
+    }
+    first += count;
+    task.take(std::move(portion), first == items);
+  }
+}
+
+bool are_values(const InferRequest& request) {
+  return std::all_of(request.items.begin(), request.items.end(),
+                     [](const auto& item) { return item.kind == InferItem::Kind::value; });
 }
 
 // ---- tensors of any size: known when the item is decoded
@@ -208,17 +278,23 @@ void decode_any_size(const Task& task) {
   collector.hand_on(true);
 }
 
-bool has_one_size(const ModelInput& input) { return input.rgb || input.format.size > 0; }
-
 }  // namespace
 
-void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool,
-                  const TakePortion& take) {
-  const Task task{request, interrupt, buffers, take};
+std::optional<TensorSize> fixed_size(const ModelInput& input) {
+  if (!input.rgb && input.format.size == 0) return std::nullopt;
+  return tensor_size(input);
+}
+
+void decode_items(const std::shared_ptr<const InferRequest>& kept, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool,
+                  Device* device, const TakePortion& take) {
+  const Task task{kept, interrupt, buffers, take};
+  const InferRequest& request = *kept;
   if (request.items.empty()) {
     take({}, true);
-  } else if (has_one_size(request.input)) {
-    decode_one_size(task, pool);
+  } else if (const auto size = fixed_size(request.input); size && device && !request.input.rgb && are_values(request)) {
+    send_all(task, pool, *device, *size);
+  } else if (size) {
+    decode_one_size(task, pool, *size);
   } else {
     decode_any_size(task);
   }
@@ -226,7 +302,8 @@ void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffe
 
 std::size_t tensor_bytes(const InferOutline& request) {
   constexpr std::size_t kPortions = 3;
-  const std::size_t floats = has_one_size(request.input) ? floats_of(tensor_size(request.input)) : kMaxPortionFloats;
+  const auto size = fixed_size(request.input);
+  const std::size_t floats = size ? floats_of(*size) : kMaxPortionFloats;
   return std::min(request.items * floats, kPortions * std::max(floats, kMaxPortionFloats)) * sizeof(float);
 }
 
@@ -234,17 +311,19 @@ void Inference::run(const Portion& portion, Model& model, Wish wish, Batcher& ba
   reply_.decode_us += portion.decode_us;
   reply_.failures.insert(reply_.failures.end(), portion.failures.begin(), portion.failures.end());
   if (portion.items.empty()) return;
+  SentImages* const sent = portion.sent.get();
+  const std::size_t images = portion.items.size();
+  const TensorBatch batch = sent ? TensorBatch({&sent, 1}, images) : TensorBatch(portion.tensors.data(), images);
   try {
-    add_scores(portion.items, batcher.run({.model = model,
-                                           .tensors = portion.tensors.data(),
-                                           .images = portion.items.size(),
-                                           .size = portion.size,
-                                           .wish = wish,
-                                           .session = session_}));
+    add_scores(portion.items,
+               batcher.run({.model = model, .batch = batch, .size = portion.size, .wish = wish, .session = session_}));
+    if (sent) look_at_arrival(portion, model, wish, batcher);
   } catch (const Error& error) {
     if (error.fault() != Fault::bad_model) throw;
-    if (portion.items.size() == 1) {
-      reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[0])));
+    if (images == 1) {
+      fail(portion.items);
+    } else if (sent) {
+      for (const std::uint32_t item : portion.items) redo(portion, item, model, wish, batcher);
     } else {
       run_one_by_one(portion, model, wish, batcher);
     }
@@ -257,18 +336,50 @@ void Inference::run_one_by_one(const Portion& portion, Model& model, Wish wish, 
   for (std::size_t i = 0; i < portion.items.size(); ++i) {
     const float* tensor = portion.tensors.data() + i * floats;
     try {
-      const BatchRequest one{.model = model, .tensors = tensor, .images = 1, .size = portion.size, .wish = wish};
+      const BatchRequest one{.model = model, .batch = {tensor, 1}, .size = portion.size, .wish = wish};
       add_scores({&portion.items[i], 1}, batcher.run_alone(one));
     } catch (const Error& error) {
       if (error.fault() != Fault::bad_model) throw;
-      reply_.failures.push_back(current_failure(static_cast<std::int32_t>(portion.items[i])));
+      fail({&portion.items[i], 1});
     }
+  }
+}
+
+// With the exception that is being handled.
+void Inference::fail(std::span<const std::uint32_t> items) {
+  for (const std::uint32_t item : items) reply_.failures.push_back(current_failure(static_cast<std::int32_t>(item)));
+}
+
+void Inference::look_at_arrival(const Portion& portion, Model& model, Wish wish, Batcher& batcher) {
+  const SentImages::Arrival arrival = portion.sent->arrival();
+  reply_.device_times += {.transfer_us = arrival.transfer_us, .decode_us = arrival.decode_us};
+  for (const std::uint32_t place : arrival.refused) redo(portion, portion.items[place], model, wish, batcher);
+}
+
+// Decodes a value that was sent, and runs the model for it alone.
+void Inference::redo(const Portion& portion, std::uint32_t item, Model& model, Wish wish, Batcher& batcher) {
+  const InferRequest& request = *portion.request;
+  Limits limits;
+  limits.max_pixels = request.max_pixels;
+  std::vector<float> tensor(floats_of(portion.size));
+  try {
+    place_normalised(read_image(request.items[item].bytes, limits), request.normalisation, tensor.data());
+    const BatchRequest one{.model = model, .batch = {tensor.data(), 1}, .size = portion.size, .wish = wish};
+    add_scores({&item, 1}, batcher.run_alone(one));
+  } catch (const Error& error) {
+    if (concerns_all(error.fault())) throw;
+    if (reply_.outputs > 0) {  // it may have scores that mean nothing
+      const auto row = static_cast<std::ptrdiff_t>(std::size_t{item} * reply_.outputs);
+      std::fill_n(reply_.scores.begin() + row, reply_.outputs, 0.0f);
+    }
+    fail({&item, 1});
   }
 }
 
 void Inference::add_scores(std::span<const std::uint32_t> items, const BatchAnswer& answer) {
   const Scores& scores = *answer.scores;
   reply_.model_us += answer.model_us;
+  reply_.device_times += answer.device;
   if (reply_.outputs == 0) {
     reply_.outputs = scores.outputs;
     reply_.scores.resize(items_ * scores.outputs);

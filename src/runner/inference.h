@@ -3,10 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 
 #include "runner/batcher.h"
 #include "runner/decode_pool.h"
+#include "runner/device/device.h"
 
 namespace imagecalc {
 
@@ -14,6 +17,8 @@ namespace imagecalc {
 struct Portion {
   TensorSize size{0, 0};
   Buffers::Buffer tensors = {};
+  std::shared_ptr<SentImages> sent = {};  // instead of tensors, where a device makes them
+  std::shared_ptr<const InferRequest> request = {};  // whose values were sent
   std::vector<std::uint32_t> items = {};  // of which item each tensor is, ascending
   std::vector<Failure> failures = {};     // of items that have none
   float decode_us = 0;                    // all threads together
@@ -23,9 +28,13 @@ struct Portion {
 using TakePortion = std::function<void(Portion&&, bool last)>;
 
 // The first half. Where the model's input fixes the tensors' size, the pool's threads help. An item that cannot be decoded
-// is a failure of its own; throws what concerns all.
-void decode_items(const InferRequest& request, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool,
+// is a failure of its own; throws what concerns all. device: where the model runs, or null; icimage values are sent there, with
+// only their header checked where the device decodes them.
+void decode_items(const std::shared_ptr<const InferRequest>& request, const Interrupt& interrupt, Buffers& buffers, DecodePool& pool, Device* device,
                   const TakePortion& take);
+
+// The size of all tensors; nothing where it is the picture's.
+std::optional<TensorSize> fixed_size(const ModelInput& input);
 
 // The most bytes of tensors that a request's portions take at a time: one is decoded, one waits, one is in the model. Where
 // the tensors' size is not known beforehand each counts as a full one.
@@ -42,6 +51,9 @@ class Inference {
 
  private:
   void run_one_by_one(const Portion& portion, Model& model, Wish wish, Batcher& batcher);
+  void look_at_arrival(const Portion& portion, Model& model, Wish wish, Batcher& batcher);
+  void redo(const Portion& portion, std::uint32_t item, Model& model, Wish wish, Batcher& batcher);
+  void fail(std::span<const std::uint32_t> items);
   void add_scores(std::span<const std::uint32_t> items, const BatchAnswer& answer);
 
   const std::size_t items_;

@@ -2,6 +2,7 @@
 //
 //   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--batch-wait MICROSECONDS]
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
+//                    [--device-plugin FILE]
 //   imagecalc-runner --train        messages on standard input and output
 //
 // Whoever starts it should call set_runner_environment: otherwise it starts twice.
@@ -20,6 +21,7 @@
 
 #include "protocol/runner_environment.h"
 #include "runner/channel.h"
+#include "runner/device/device.h"
 #include "runner/server.h"
 #include "runner/train/trainer.h"
 
@@ -30,7 +32,7 @@ using namespace imagecalc;
 constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
     "                        [--batch-wait MICROSECONDS] [--idle-timeout SECONDS] [--decode-threads N]\n"
-    "                        [--request-bytes N] [--request-patience MILLISECONDS]\n"
+    "                        [--request-bytes N] [--request-patience MILLISECONDS] [--device-plugin FILE]\n"
     "       imagecalc-runner --train\n";
 
 constexpr std::chrono::microseconds kMaxBatchWait{1'000'000};  // nobody wants to wait longer for company
@@ -70,8 +72,10 @@ bool parse_options(int argc, char** argv, Options& options) {
                                     {"cache-bytes", required_argument, nullptr, 'c'},
                                     {"batch-wait", required_argument, nullptr, 'w'},
                                     {"idle-timeout", required_argument, nullptr, 'i'},
+                                    {"device-plugin", required_argument, nullptr, 'g'},
                                     {nullptr, 0, nullptr, 0}};
   ServeOptions& serve = options.serve;
+  serve.device_plugin = default_plugin_path();
   for (int code; (code = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
     bool good = true;
     switch (code) {
@@ -85,6 +89,7 @@ bool parse_options(int argc, char** argv, Options& options) {
       case 'p': good = parse_duration(optarg, std::chrono::milliseconds::max(), serve.request_patience); break;
       case 'c': good = parse_number(optarg, std::size_t{0}, SIZE_MAX, serve.cache_bytes); break;
       case 'w': good = parse_duration(optarg, kMaxBatchWait, serve.batch_wait); break;
+      case 'g': serve.device_plugin = optarg; break;
       case 'i': good = parse_duration(optarg, std::chrono::seconds::max(), serve.idle_timeout); break;
       default: good = false;
     }

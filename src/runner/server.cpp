@@ -99,14 +99,24 @@ int spare_cores(int model_threads) {
 
 // What all connections share. It is never destroyed: their threads use it until the process ends.
 struct Shared {
-  Shared(const ServeOptions& options)
-      : engine(make_engine(options.threads)),
+  Shared(const ServeOptions& options, int stop)
+      : stop_fd(stop),
+        devices(open_devices(options.device_plugin)),
+        engine(make_engine(options.threads, devices)),
         models(*engine, options.cache_bytes),
-        batcher(options.threads, buffers, options.batch_wait),
+        batcher(options.threads, buffers, options.batch_wait, devices.count()),
         budget(options.request_bytes, options.request_patience),
         decoders(options.decode_threads > 0 ? options.decode_threads : spare_cores(options.threads)),
         threads(options.threads) {}
 
+  // Ends the runner, which answers what it has before: the next one starts anew.
+  void end() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(stop_fd, &one, sizeof one);
+  }
+
+  const int stop_fd;
+  const Devices devices;
   std::unique_ptr<Engine> engine;
   ModelCache models;
   Buffers buffers;
@@ -134,6 +144,11 @@ StatisticsReply read_statistics(Shared& shared) {
   reply.pid = static_cast<std::uint32_t>(::getpid());
   reply.threads = static_cast<std::uint32_t>(shared.threads);
   reply.engines = shared.engine->libraries();
+  for (int i = 0; i < static_cast<int>(shared.devices.count()); ++i) {
+    const Device& device = shared.devices[i];
+    reply.devices.push_back(device.name() + " (" + device.description() + (device.has_failed() ? ", has failed)" : ")"));
+  }
+  reply.device_note = shared.devices.note();
   reply.memory = resident_memory();
   reply.connections = static_cast<std::uint32_t>(shared.sessions.count());
   reply.queue = static_cast<std::uint32_t>(std::max(0, shared.busy - 1));  // but for the one that asks
@@ -153,6 +168,8 @@ struct Work {
   Portion portion = {};
   Budget::Share share = {};  // of the whole request; the last piece of work has it
   std::optional<Failure> failure = {};  // of the whole request
+  bool model_is_absent = false;
+  bool wants_device = false;  // and no other processor will do
   bool last = true;                     // of its request: then the reply is due
 };
 
@@ -261,23 +278,52 @@ class Connection {
   }
 
   bool read(Message message, Budget::Share share, Clock::time_point arrival) {
-    auto* request = std::get_if<InferRequest>(&message);
-    if (!request) return queue_.put({.request = std::move(message), .share = std::move(share)});
+    auto* incoming = std::get_if<InferRequest>(&message);
+    if (!incoming) return queue_.put({.request = std::move(message), .share = std::move(share)});
+    const auto request = std::make_shared<const InferRequest>(std::move(*incoming));
     const bool single = request->items.size() == 1;
     bool open = true;
+    const bool wants_device = request->device.kind == DeviceChoice::Kind::cuda;
+    int device = kCpu;
     auto put = [&](Portion&& portion, bool last) {
       if (!open) return;
-      Work work{.model = request->model, .wish = {request->engine, request->bf16}, .items = request->items.size(),
-                .arrival = arrival, .portion = std::move(portion), .last = last};
+      Work work{.model = request->model, .wish = {request->engine, request->bf16, device}, .items = request->items.size(),
+                .arrival = arrival, .portion = std::move(portion), .wants_device = wants_device,
+                .last = last};
       if (last) work.share = std::move(share);
       open = single && is_alone() ? handle(work) : queue_.put(std::move(work));
     };
     try {
-      decode_items(*request, HangUp(fd_), shared_.buffers, shared_.decoders, put);
+      const auto place = device_for(*request);
+      if (!place) return queue_.put({.share = std::move(share), .model_is_absent = true});
+      device = *place;
+      Device* const there = device == kCpu ? nullptr : &shared_.devices[device];
+      decode_items(request, HangUp(fd_), shared_.buffers, shared_.decoders, there, put);
     } catch (...) {
-      return queue_.put({.share = std::move(share), .failure = current_failure()});
+      return queue_.put({.share = std::move(share), .failure = current_failure(), .wants_device = wants_device});
     }
     return open;
+  }
+
+  // Where its model runs; nothing where that depends on the model, which is not there.
+  std::optional<int> device_for(const InferRequest& request) {
+    const bool may_be_cpu = request.device.kind == DeviceChoice::Kind::automatic;
+    if (may_be_cpu && request.engine == EngineChoice::openvino) return kCpu;
+    const int device = shared_.devices.pick(request.device);
+    if (device == kCpu) return kCpu;
+    const auto model = shared_.models.find(request.model);
+    if (!model) return std::nullopt;
+    const std::string refusal = refusal_of(device, request, *model);
+    if (refusal.empty()) return device;
+    if (may_be_cpu) return kCpu;
+    throw Error(Fault::no_device, "the model does not run on " + shared_.devices[device].name() + ": " + refusal,
+                "Set imagecalc.device to 'cpu', or give the model another device with ic_set_device.");
+  }
+
+  static std::string refusal_of(int device, const InferRequest& request, Model& model) {
+    if (request.engine == EngineChoice::openvino) return "OpenVINO, which is asked for, runs models on the CPU alone";
+    const auto size = fixed_size(request.input);
+    return size ? model.device_refusal(device, *size) : "formats without a size run on the CPU alone";
   }
 
   // Whether there is nothing to overlap with: a lone image is not worth waking another thread.
@@ -303,6 +349,7 @@ class Connection {
     work.share = {};  // the client may take its time to read
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();
+    if (work.wants_device && shared_.devices.has_failed()) shared_.end();
     shared_.last_use = Clock::now();
     --shared_.busy, --unanswered_;
     return true;
@@ -320,6 +367,8 @@ class Connection {
       reply_ = answer_whole(*work.request);
     } else if (work.failure) {
       reply_ = *work.failure;
+    } else if (work.model_is_absent) {
+      reply_ = NeedModel{};
     } else if (!reply_) {
       run(work);
     }
@@ -338,6 +387,7 @@ class Connection {
     inference_->run(work.portion, *model, work.wish, shared_.batcher);
     if (!work.last) return;
     InferReply reply = inference_->finish();
+    if (work.wish.device != kCpu) reply.device = shared_.devices[work.wish.device].name();
     const std::chrono::duration<float, std::micro> taken = Clock::now() - work.arrival;
     shared_.statistics.record(work.model, reply, work.items, taken.count());
     reply.alone = shared_.company.is_alone(this);
@@ -464,7 +514,7 @@ void finish_what_was_sent(Shared& shared, int lifeline) {
 }  // namespace
 
 void serve(const ServeOptions& options, int stop_fd) {
-  auto& shared = *new Shared(options);
+  auto& shared = *new Shared(options, stop_fd);
   int listener = listen_at(options.socket_path);
   accept_until_stopped(listener, options, stop_fd, shared);
   ::close(listener);

@@ -19,9 +19,11 @@ struct ServeOptions {
   std::chrono::milliseconds request_patience{10'000};  // for so long while none is answered; then it is refused
   std::chrono::microseconds batch_wait{0};  // how long a session is waited for, at most: see Batcher
   std::chrono::seconds idle_timeout{0};     // how long to wait for a request; 0: for ever
+  std::string device_plugin;                // the file of the plug-in that brings devices
 };
 
-// Serves until the lifeline ends, stop_fd becomes readable or no request comes for too long. Then sessions can send nothing
+// Serves until the lifeline ends, stop_fd (an eventfd) becomes readable, no request comes for too long, or a device has failed that
+// a request insists on. Then sessions can send nothing
 // more, and what they have sent is answered: it has half a minute, and a second once the lifeline has ended.
 void serve(const ServeOptions& options, int stop_fd);
 

@@ -22,6 +22,7 @@ PlanStatistics describe(const ChoiceReport& choice, const PlanReport& plan) {
   described.batch = static_cast<std::uint32_t>(choice.batch);
   described.asked = choice.asked.engine;
   described.bf16 = choice.asked.bf16;
+  described.device = choice.device;
   described.engine = plan.engine;
   described.plan = plan.plan;
   described.us = plan.us;
@@ -48,6 +49,9 @@ void Counters::add(const InferReply& reply, std::size_t images, float request_us
   served_.failures += reply.failures.size();
   served_.decode_us += reply.decode_us;
   served_.model_us += reply.model_us;
+  served_.device_transfer_us += reply.device_times.transfer_us;
+  served_.device_decode_us += reply.device_times.decode_us;
+  served_.device_model_us += reply.device_times.model_us;
   if (window_.size() < kWindow) {
     window_.push_back(request_us);
   } else {

@@ -65,7 +65,7 @@ void expect_hosts_tensor(const std::vector<Sent>& images, const Format& format, 
   const std::size_t count = images.size() * kTensorChannels * layout.shape.area();
   const Affine affine = affine_of(format, kNormalisation);
   std::vector<Number> wanted(count);
-  ASSERT_EQ(run_on_host(bytes, layout, affine, order, wanted.data()), std::vector<bool>(images.size(), false));
+  ASSERT_EQ(run_on_host(bytes, layout, affine, order, kind, wanted.data()), std::vector<bool>(images.size(), false));
 
   constexpr std::size_t kTable = std::size_t{rans::kContexts} * rans::kSlots;
   DeviceMemory<std::uint32_t> table(kTable);

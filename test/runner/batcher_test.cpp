@@ -1,4 +1,5 @@
 #include "runner/batcher.h"
+#include "runner/device/device.h"
 
 #include <gtest/gtest.h>
 
@@ -23,6 +24,15 @@ constexpr TensorSize kSize{2, 2};
 constexpr std::size_t kImageFloats = 3 * 2 * 2;
 constexpr float kRefused = -1;  // an image that begins with this is refused
 
+// An image on a device, which has its score already.
+struct SentScore : SentImages {
+  explicit SentScore(float what) : score(what) {}
+  Arrival arrival() override { return {}; }
+
+  static constexpr float kUs = 10;  // that a device takes for it
+  const float score;
+};
+
 // Its score of an image is the image's first float. It can be held in the middle of a call.
 class HeldModel : public Model {
  public:
@@ -33,7 +43,8 @@ class HeldModel : public Model {
     bool operator==(const Call&) const = default;
   };
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int, Wish) override {
+  Scores run(const TensorBatch& given, TensorSize size, int, Wish) override {
+    const auto& [batch, sent, images] = given;
     std::unique_lock lock(mutex_);
     calls_.push_back({batch, images, std::this_thread::get_id()});
     changed_.notify_all();
@@ -41,7 +52,11 @@ class HeldModel : public Model {
     if (out_of_memory_) throw std::bad_alloc();
     const std::size_t floats = std::size_t{3} * size.height * size.width;
     Scores scores{1, {}};
-    for (std::size_t i = 0; i < images; ++i) scores.values.push_back(batch[i * floats]);
+    for (std::size_t i = 0; sent.empty() && i < images; ++i) scores.values.push_back(batch[i * floats]);
+    for (const SentImages* part : sent) {
+      scores.values.push_back(static_cast<const SentScore*>(part)->score);
+      scores.device.model_us += SentScore::kUs;
+    }
     if (std::count(scores.values.begin(), scores.values.end(), kRefused)) throw Error(Fault::bad_model, "refused");
     return scores;
   }
@@ -91,7 +106,7 @@ class Session {
           }
           try {
             BatchAnswer answer = batcher.run(
-                {.model = model, .tensors = tensors_.data(), .images = images, .size = size, .session = this});
+                {.model = model, .batch = {tensors_.data(), images}, .size = size, .session = this});
             right_ = answer.scores->outputs == 1;
             for (std::size_t i = 0; i < images; ++i) {
               right_ = right_ && answer.scores->values.at(answer.first + i) == first + static_cast<float>(i);
@@ -153,11 +168,56 @@ TEST(Batcher, ALoneRequestRunsAtOnceInItsOwnThreadUncopied) {
   Batcher batcher(2, buffers, 10min);
   const std::vector<float> image(kImageFloats, 7);
   for (int i = 0; i < 3; ++i) {
-    BatchAnswer answer = batcher.run({.model = model, .tensors = image.data(), .images = 1, .size = kSize});
+    BatchAnswer answer = batcher.run({.model = model, .batch = {image.data(), 1}, .size = kSize});
     EXPECT_EQ(answer.scores->values, std::vector<float>{7});
     EXPECT_EQ(model.calls().back(), (HeldModel::Call{image.data(), 1, std::this_thread::get_id()}));
   }
   EXPECT_EQ(batcher.waiting(), 0u);
+}
+
+// Two batches of a device at a time; what comes meanwhile goes together, and not with tensors.
+TEST(Batcher, ADeviceHasTurnsOfItsOwn) {
+  HeldModel model;
+  Buffers buffers;
+  Batcher batcher(1, buffers, {}, 1);
+  model.hold(true);
+  std::vector<std::jthread> sessions;
+  std::atomic<int> right = 0;
+  auto ask_device = [&](float score) {
+    sessions.emplace_back([&, score] {
+      SentScore image(score);
+      SentImages* const sent = &image;
+      const BatchAnswer answer = batcher.run(
+          {.model = model, .batch = TensorBatch({&sent, 1}, 1), .size = kSize, .wish = {EngineChoice::automatic, false, 0}});
+      right += answer.scores->values.at(answer.first) == score && answer.device.model_us == SentScore::kUs;
+    });
+  };
+  auto ask_tensors = [&](int device) {
+    sessions.emplace_back([&, device] {
+      const std::vector<float> image(kImageFloats, 7);
+      const BatchAnswer answer = batcher.run(
+          {.model = model, .batch = {image.data(), 1}, .size = kSize, .wish = {EngineChoice::automatic, false, device}});
+      right += answer.scores->values.at(answer.first) == 7;
+    });
+  };
+  ask_device(1);
+  model.wait_for_calls(1);
+  ask_device(2);
+  model.wait_for_calls(2);
+  ask_tensors(kCpu);
+  model.wait_for_calls(3);
+  for (const float score : {3.0f, 4.0f, 5.0f}) {
+    ask_device(score);
+    while (batcher.waiting() != static_cast<std::size_t>(score) - 2) std::this_thread::yield();
+  }
+  ask_tensors(0);
+  while (batcher.waiting() != 4) std::this_thread::yield();
+  model.hold(false);
+  sessions.clear();
+  EXPECT_EQ(right, 7);
+  auto batches = model.batches();
+  std::sort(batches.begin(), batches.end());
+  EXPECT_EQ(batches, (Batches{1, 1, 1, 1, 3}));
 }
 
 TEST(Batcher, RequestsRunSideBySideWhileThereAreCores) {
@@ -249,7 +309,7 @@ TEST_F(Gathering, WhatConcernsAllReachesAll) {
 class Company : public testing::Test {
  protected:
   void ask(int session) {
-    batcher_.run({.model = model_, .tensors = image_.data(), .images = 1, .size = kSize, .session = &sessions_[session]});
+    batcher_.run({.model = model_, .batch = {image_.data(), 1}, .size = kSize, .session = &sessions_[session]});
   }
   // From here on the first one is waited for, for up to twice as long as it takes here to come back.
   void let_the_first_come_back_after(std::chrono::milliseconds gap) {
@@ -297,7 +357,7 @@ int wrong_answers(Batcher& batcher, Model& model, int session) {
     for (std::size_t k = 0; k < images; ++k) tensors[k * kImageFloats] = score;
     try {
       BatchAnswer answer = batcher.run(
-          {.model = model, .tensors = tensors.data(), .images = images, .size = kSize, .session = &tensors});
+          {.model = model, .batch = {tensors.data(), images}, .size = kSize, .session = &tensors});
       wrong += bad;
       for (std::size_t k = 0; k < images; ++k) wrong += answer.scores->values.at(answer.first + k) != score;
     } catch (const Error&) {

@@ -19,7 +19,7 @@ class CountingEngine : public Engine {
   // Takes as much memory as its file, until it grows.
   struct Growing : Model {
     explicit Growing(std::size_t bytes) : memory_(bytes) {}
-    Scores run(const float*, std::size_t, TensorSize, int, Wish) override { return {}; }
+    Scores run(const TensorBatch&, TensorSize, int, Wish) override { return {}; }
     ModelDescription describe() const override { return {}; }
     std::size_t memory() const override { return memory_; }
 

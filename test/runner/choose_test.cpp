@@ -26,7 +26,8 @@ class MadeUpPlan : public Plan {
  public:
   MadeUpPlan(TensorSize size, Behaviour behaviour) : size_(size), behaviour_(behaviour) {}
 
-  Scores run(const float* batch, std::size_t images, int) override {
+  Scores run(const TensorBatch& given, int) override {
+    const auto [batch, sent, images] = given;
     if (++runs_ > behaviour_.fails_after) throw Error(Fault::bad_model, "worn out");
     std::this_thread::sleep_for(behaviour_.delay);
     const std::size_t plane = std::size_t(size_.height) * size_.width;
@@ -64,7 +65,7 @@ ChoiceReport settle(Choices& choices, std::size_t images = 8, EngineChoice asked
   std::vector<float> batch(images * 48);
   for (std::size_t i = 0; i < batch.size(); ++i) batch[i] = static_cast<float>(i);
   for (int calls = 0; calls < 50; ++calls) {
-    Scores scores = choices.run(batch.data(), images, kSize, 1, asked);
+    Scores scores = choices.run({batch.data(), images}, kSize, 1, asked);
     EXPECT_EQ(scores.outputs, 3u);
     for (std::size_t i = 0; i < scores.values.size(); ++i) EXPECT_EQ(scores.values[i], batch[16 * i]);
     ChoiceReport report = choices.describe().choices.at(0);
@@ -119,7 +120,7 @@ TEST(Choices, CountsTheMemoryOfThePlansThatItKeeps) {
                                                                   made_up("fast", {.delay = 100us, .memory = 100})});
   EXPECT_EQ(choices.memory(), 0u);
   std::vector<float> image(48);
-  choices.run(image.data(), 1, kSize, 1, {});
+  choices.run({image.data(), 1}, kSize, 1, {});
   EXPECT_EQ(choices.memory(), 1u) << "the first call is the plain one's";
   settle(choices);
   EXPECT_EQ(choices.memory(), 1u + 1u + 100u) << "those for one image and for eight";
@@ -134,10 +135,10 @@ TEST(Choices, ASizeThatComesOnceIsNotWorthAPlan) {
   int made = 0;
   Choices choices(kPlain, {made_up("fast", {}, EngineChoice::libtorch, &made)});
   std::vector<float> batch(48 * 100);
-  for (int edge = 4; edge < 40; ++edge) choices.run(batch.data(), 1, {4, edge}, 1, EngineChoice::automatic);
+  for (int edge = 4; edge < 40; ++edge) choices.run({batch.data(), 1}, {4, edge}, 1, EngineChoice::automatic);
   EXPECT_EQ(made, 0);
   EXPECT_LE(choices.describe().choices.size(), 24u) << "what is known of sizes is bounded";
-  choices.run(batch.data(), 1, {4, 39}, 1, EngineChoice::automatic);
+  choices.run({batch.data(), 1}, {4, 39}, 1, EngineChoice::automatic);
   EXPECT_EQ(made, 1);
 }
 
@@ -171,14 +172,14 @@ TEST(Choices, Bf16IsForThoseWhoAllowIt) {
 
   std::vector<float> batch(8 * 48, 1);
   const Wish wish{EngineChoice::automatic, true};
-  for (int calls = 0; calls < 20; ++calls) choices.run(batch.data(), 8, kSize, 1, wish);
+  for (int calls = 0; calls < 20; ++calls) choices.run({batch.data(), 8}, kSize, 1, wish);
   const ChoiceReport report = choices.describe().choices.at(0);
   EXPECT_EQ(report.asked, wish);
   EXPECT_EQ(report.chosen.plan, "rounds");
   EXPECT_EQ(refusal_of(report, "rounds too much").find("its scores are off by "), 0u);
   EXPECT_EQ(choices.describe().choices.size(), 3u) << "each wish has its own choice";
-  EXPECT_EQ(choices.run(batch.data(), 8, kSize, 1, EngineChoice::automatic).values[0], 1) << "who did not allow it is exact";
-  EXPECT_EQ(choices.run(batch.data(), 8, kSize, 1, wish).values[0], 1.004f);
+  EXPECT_EQ(choices.run({batch.data(), 8}, kSize, 1, EngineChoice::automatic).values[0], 1) << "who did not allow it is exact";
+  EXPECT_EQ(choices.run({batch.data(), 8}, kSize, 1, wish).values[0], 1.004f);
 }
 
 TEST(Choices, WithoutRecipesThePlainPlanRunsAtOnce) {
@@ -203,7 +204,7 @@ TEST(Choices, APlanThatFailsLaterIsDropped) {
   Choices choices(kPlain, {made_up("tiring", {.delay = 500us, .fails_after = 400})});
   EXPECT_EQ(settle(choices).chosen.plan, "tiring");
   std::vector<float> batch(48 * 8);
-  for (int i = 0; i < 500; ++i) choices.run(batch.data(), 8, kSize, 1, EngineChoice::automatic);
+  for (int i = 0; i < 500; ++i) choices.run({batch.data(), 8}, kSize, 1, EngineChoice::automatic);
   ChoiceReport report = choices.describe().choices.at(0);
   EXPECT_EQ(report.chosen.plan, "plain");
   EXPECT_EQ(refusal_of(report, "tiring"), "it failed: worn out");
@@ -212,7 +213,7 @@ TEST(Choices, APlanThatFailsLaterIsDropped) {
 TEST(Choices, ScoresThatDoNotVaryProveNothing) {
   Choices choices(made_up("plain", {.factor = 0}), {made_up("fast", {.factor = 0})});
   std::vector<float> batch(48);
-  for (int i = 0; i < 3; ++i) choices.run(batch.data(), 1, kSize, 1, EngineChoice::automatic);
+  for (int i = 0; i < 3; ++i) choices.run({batch.data(), 1}, kSize, 1, EngineChoice::automatic);
   ChoiceReport report = choices.describe().choices.at(0);
   EXPECT_TRUE(report.settled);
   EXPECT_EQ(report.chosen.plan, "plain");
@@ -222,7 +223,7 @@ TEST(Choices, ScoresThatDoNotVaryProveNothing) {
 TEST(Choices, OthersDoNotWaitForATrial) {
   Choices choices(made_up("plain", {.delay = 1ms}), {made_up("slow", {.delay = 150ms})});
   std::vector<float> batch(48 * 8);
-  auto call = [&] { choices.run(batch.data(), 8, kSize, 1, EngineChoice::automatic); };
+  auto call = [&] { choices.run({batch.data(), 8}, kSize, 1, EngineChoice::automatic); };
   call();
   std::jthread trying(call);
   std::this_thread::sleep_for(100ms);

@@ -143,7 +143,7 @@ Decoding decode_on(int threads, const InferRequest& request, const Interrupt& in
   DecodePool pool(threads);
   Decoding decoding;
   decoding.tensors.resize(request.items.size());
-  decode_items(request, interrupt, buffers, pool, [&](Portion&& portion, bool last) {
+  decode_items(std::make_shared<const InferRequest>(request), interrupt, buffers, pool, nullptr, [&](Portion&& portion, bool last) {
     ++decoding.portions;
     EXPECT_EQ(decoding.lasts, 0u) << "the last one comes last";
     decoding.lasts += last;
@@ -234,7 +234,8 @@ TEST(DecodeItems, CanBeCancelledInTheMiddle) {
         Buffers buffers;
         DecodePool pool(threads);
         try {
-          decode_items(request, StopAfter(times), buffers, pool, [](Portion&&, bool) {});
+          const auto shared = std::make_shared<const InferRequest>(request);
+          decode_items(shared, StopAfter(times), buffers, pool, nullptr, [](Portion&&, bool) {});
           ADD_FAILURE() << "it went on to the end";
         } catch (const Error& error) {
           EXPECT_EQ(error.fault(), Fault::cancelled);

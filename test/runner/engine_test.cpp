@@ -32,7 +32,7 @@ std::vector<float> random_batch(std::size_t images, TensorSize size) {
 std::string message_of(const Blob& model, TensorSize size) {
   auto batch = random_batch(2, size);
   try {
-    engine().load(model)->run(batch.data(), 2, size, 1);
+    engine().load(model)->run({batch.data(), 2}, size, 1);
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::bad_model);
     return error.what();
@@ -48,7 +48,7 @@ TEST(TorchEngine, ScoresEqualADirectForward) {
   for (TensorSize size : {TensorSize{24, 24}, TensorSize{10, 33}, TensorSize{128, 128}}) {
     for (std::size_t images : {1, 2, 7}) {
       auto batch = random_batch(images, size);
-      Scores scores = engine().load(bytes)->run(batch.data(), images, size, 2);
+      Scores scores = engine().load(bytes)->run({batch.data(), images}, size, 2);
       ASSERT_EQ(scores.outputs, 4u);
       ASSERT_EQ(scores.values.size(), images * 4);
       at::NoGradGuard no_gradients;

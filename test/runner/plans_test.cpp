@@ -87,9 +87,9 @@ class Comparison {
   }
 
   void check_bf16() {
-    const Scores scores = bf16_recipe(module_, 2).make(coded_.size, 8)->run(coded_.tensors.data(), kPictures, 1);
+    const Scores scores = bf16_recipe(module_, 2).make(coded_.size, 8)->run({coded_.tensors.data(), kPictures}, 1);
     EXPECT_EQ(score_difference(plain_, scores, kBf16Tolerance), "");
-    const Scores exact = openvino_recipes(module_, 2).front().make(coded_.size, 8)->run(coded_.tensors.data(), kPictures, 1);
+    const Scores exact = openvino_recipes(module_, 2).front().make(coded_.size, 8)->run({coded_.tensors.data(), kPictures}, 1);
     EXPECT_NE(scores.values, exact.values) << "it did not compute in bfloat16";
   }
 
@@ -103,11 +103,11 @@ class Comparison {
       EXPECT_FALSE(kHasOpenVino || recipe.engine == EngineChoice::libtorch) << error.what();
       return;
     }
-    Scores scores = plan->run(coded_.tensors.data(), kPictures, 1);
+    Scores scores = plan->run({coded_.tensors.data(), kPictures}, 1);
     std::string difference = score_difference(plain_, scores);
     if (difference.empty()) {
       if (recipe.engine == EngineChoice::openvino) {  // it takes the batch apart
-        EXPECT_EQ(score_difference(plain_, plan->run(coded_.tensors.data(), kPictures, 2)), "") << "on two threads";
+        EXPECT_EQ(score_difference(plain_, plan->run({coded_.tensors.data(), kPictures}, 2)), "") << "on two threads";
       }
       ++right_;
     } else {
@@ -120,7 +120,7 @@ class Comparison {
   const Coded coded_;
   const std::shared_ptr<FreezableModule> module_;
   const std::shared_ptr<Plan> plain_plan_ = plain_recipe(module_).make(coded_.size, 1);
-  const Scores plain_ = plain_plan_->run(coded_.tensors.data(), kPictures, 1);
+  const Scores plain_ = plain_plan_->run({coded_.tensors.data(), kPictures}, 1);
   int right_ = 0;
 };
 
@@ -182,18 +182,18 @@ TEST_P(OnnxModels, GiveThePlainScoresOfTorchScript) {
     SCOPED_TRACE(format);
     const Coded coded(format);
     auto module = std::make_shared<FreezableModule>(load_module(test::exported_model(script)));
-    const Scores plain = plain_recipe(module).make(coded.size, 1)->run(coded.tensors.data(), kPictures, 1);
+    const Scores plain = plain_recipe(module).make(coded.size, 1)->run({coded.tensors.data(), kPictures}, 1);
     auto model = make_engine(2)->load(test::exported_onnx(net));
     for (EngineChoice asked : {EngineChoice::automatic, EngineChoice::libtorch, EngineChoice::openvino}) {
       for (int threads : {1, 2}) {
-        const Scores scores = model->run(coded.tensors.data(), kPictures, coded.size, threads, asked);
+        const Scores scores = model->run({coded.tensors.data(), kPictures}, coded.size, threads, asked);
         EXPECT_EQ(score_difference(plain, scores), "");
         EXPECT_EQ(scores.engine, EngineChoice::openvino) << "there is no other";
       }
     }
     const std::size_t floats = coded.tensors.size() / kPictures;
     for (std::size_t i = 0; i < kPictures; ++i) {
-      Scores one = model->run(coded.tensors.data() + i * floats, 1, coded.size, 1);
+      Scores one = model->run({coded.tensors.data() + i * floats, 1}, coded.size, 1);
       ASSERT_EQ(one.outputs, plain.outputs);
       for (std::size_t k = 0; k < one.outputs; ++k) EXPECT_NEAR(one.values[k], plain.values[i * one.outputs + k], 0.01);
     }
@@ -226,7 +226,7 @@ std::string refusal_of(const ModelDescription& description, EngineChoice engine)
 ModelDescription settle(Model& model, const std::vector<float>& batch, std::size_t images, TensorSize size,
                         EngineChoice engine) {
   for (int calls = 0; calls < 50; ++calls) {
-    model.run(batch.data(), images, size, 1, engine);
+    model.run({batch.data(), images}, size, 1, engine);
     if (model.describe().choices.at(0).settled) break;
   }
   return model.describe();
@@ -272,7 +272,7 @@ TEST(Engines, ConcurrentCallersGetTheirOwnScores) {
   const std::size_t floats = coded.tensors.size() / kPictures;
   std::vector<Scores> expected;
   for (std::size_t i = 0; i < kPictures; ++i) {
-    expected.push_back(model->run(coded.tensors.data() + i * floats, 1, coded.size, 1, EngineChoice::libtorch));
+    expected.push_back(model->run({coded.tensors.data() + i * floats, 1}, coded.size, 1, EngineChoice::libtorch));
   }
   std::vector<std::jthread> callers;
   std::atomic<int> wrong = 0;
@@ -280,7 +280,7 @@ TEST(Engines, ConcurrentCallersGetTheirOwnScores) {
     callers.emplace_back([&, i] {
       for (int round = 0; round < 50; ++round) {
         std::size_t first = (i + std::size_t(round)) % (kPictures - 1), images = 1 + i % 2;
-        Scores scores = model->run(coded.tensors.data() + first * floats, images, coded.size, 1 + int(i) / 2);
+        Scores scores = model->run({coded.tensors.data() + first * floats, images}, coded.size, 1 + int(i) / 2);
         for (std::size_t k = 0; k < scores.values.size(); ++k) {
           float plain = expected[first + k / scores.outputs].values[k % scores.outputs];
           if (!(std::abs(scores.values[k] - plain) < 0.01f)) ++wrong;

@@ -8,7 +8,7 @@ namespace {
 class NamedModel : public Model {
  public:
   explicit NamedModel(std::vector<ChoiceReport> choices = {}) : choices_(std::move(choices)) {}
-  Scores run(const float*, std::size_t, TensorSize, int, Wish) override { return {}; }
+  Scores run(const TensorBatch&, TensorSize, int, Wish) override { return {}; }
   ModelDescription describe() const override { return {choices_}; }
   std::size_t memory() const override { return 0; }
 

@@ -60,6 +60,10 @@ Packed packed(std::span<const Value> values, bool as_payloads) {
   return packed(images);
 }
 
+constexpr NumberKind kind_of(float) { return NumberKind::float32; }
+constexpr NumberKind kind_of(Float16) { return NumberKind::float16; }
+constexpr NumberKind kind_of(BFloat16) { return NumberKind::bfloat16; }
+
 // The codec's tensors, in that number and order.
 template <typename Number>
 std::vector<std::uint32_t> expected(std::span<const Value> values, Order order) {
@@ -82,7 +86,8 @@ void expect_codecs_tensor(std::span<const Value> values, bool as_payloads, Order
   const Packed batch = packed(values, as_payloads);
   const Format format = read_value_header(values.front(), Limits{}).format;
   std::vector<Number> tensors(values.size() * kTensorChannels * batch.layout.shape.area());
-  const auto refused = run_on_host(batch.bytes(), batch.layout, affine_of(format, kNormalisation), order, tensors.data());
+  const auto refused = run_on_host(batch.bytes(), batch.layout, affine_of(format, kNormalisation), order, kind_of(Number{}),
+                                   tensors.data());
   ASSERT_EQ(refused, std::vector<bool>(values.size(), false)) << to_string(format);
   const std::vector<std::uint32_t> wanted = expected<Number>(values, order);
   ASSERT_EQ(tensors.size(), wanted.size());
@@ -167,7 +172,7 @@ TEST(Gpu, TooManyLargeCoefficientsAreRefused) {
   const Value value = write_value(image, 3);
   const Packed batch = packed(std::vector<Value>{value}, true);
   std::vector<float> tensor(kTensorChannels * batch.layout.shape.area());
-  EXPECT_EQ(run_on_host(batch.bytes(), batch.layout, Affine{}, Order::channels_first, tensor.data()),
+  EXPECT_EQ(run_on_host(batch.bytes(), batch.layout, Affine{}, Order::channels_first, NumberKind::float32, tensor.data()),
             std::vector<bool>{true});
   expect_codecs_tensor<float>(std::vector<Value>{value}, false, Order::channels_first);
 }
@@ -201,7 +206,7 @@ TEST(Gpu, DamagedPayloadsAreRefused) {
     } catch (const Error&) {
       const Packed batch = packed(std::vector<Value>{value}, true);
       std::vector<float> tensor(kTensorChannels * batch.layout.shape.area());
-      ASSERT_EQ(run_on_host(batch.bytes(), batch.layout, Affine{}, Order::channels_first, tensor.data()),
+      ASSERT_EQ(run_on_host(batch.bytes(), batch.layout, Affine{}, Order::channels_first, NumberKind::float32, tensor.data()),
                 std::vector<bool>{true});
       ++refused;
       continue;
@@ -234,7 +239,7 @@ TEST(Gpu, ABatchMayBeMixed) {
   EXPECT_TRUE(std::holds_alternative<StoredImage>(images[1]));
   const Packed batch = packed(images);
   std::vector<float> tensors(3 * kTensorChannels * batch.layout.shape.area());
-  run_on_host(batch.bytes(), batch.layout, affine_of(format, kNormalisation), Order::channels_first, tensors.data());
+  run_on_host(batch.bytes(), batch.layout, affine_of(format, kNormalisation), Order::channels_first, NumberKind::float32, tensors.data());
   const auto wanted = expected<float>(values, Order::channels_first);
   for (std::size_t n = 0; n < wanted.size(); ++n) ASSERT_EQ(bits(tensors[n]), wanted[n]) << n;
 }

@@ -31,7 +31,8 @@ ModelHash some_hash() {
 
 // One of every kind, filled, and the odd ones: empty lists, absent optionals.
 std::vector<Message> all_messages() {
-  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, EngineChoice::openvino, true, {}};
+  InferRequest infer{some_hash(), format_input(), some_normalisation(), 123456789012, EngineChoice::openvino, true,
+                     {DeviceChoice::Kind::cuda, 3}, true, {}};
   infer.items = {
       {InferItem::Kind::value, {1, 2, 3}}, {InferItem::Kind::picture, {}}, {InferItem::Kind::picture, Blob(300, 0xFF)}};
   TrainSetup setup{.model = Blob(50, 9),
@@ -53,14 +54,16 @@ std::vector<Message> all_messages() {
           Failure{Fault::wrong_format, 17, "the value is of another format", "Cast it."},
           Failure{},
           infer,
-          InferRequest{some_hash(), rgb_input(), {}, 0, {}, {}, {}},
+          InferRequest{some_hash(), rgb_input(), {}, 0, {}, {}, {}, {}, {}},
           InferReply{2,
                      {0.5f, -1.0f, 3.25f, 1e30f},
                      12.5f,
                      99.0f,
                      {{Fault::bad_picture, 1, "damaged", "Replace it."}},
                      {EngineChoice::openvino, EngineChoice::libtorch},
-                     true},
+                     true,
+                     "cuda:1",
+                     {5, 6, 7}},
           NeedModel{},
           LoadModel{some_hash(), Blob(1000, 3)},
           InspectModel{Blob(10, 1), {{24, 24}, {82, 1}}, true},
@@ -83,16 +86,18 @@ std::vector<Message> all_messages() {
           StatisticsReply{.pid = 77,
                           .threads = 2,
                           .engines = {EngineChoice::libtorch, EngineChoice::openvino},
+                          .devices = {"cuda:0 (a GPU)", "cuda:1 (another)"},
+                          .device_note = "no driver",
                           .uptime_us = 1 << 30,
                           .since_reset_us = 5,
                           .memory = 1u << 31,
                           .connections = 3,
                           .queue = 1,
                           .refused = 1ull << 40,
-                          .served = {7, 90, 1, 12.5, 99, {1, 2, 3}},
+                          .served = {7, 90, 1, 12.5, 99, 4, 5, 6, {1, 2, 3}},
                           .models = {{some_hash(), 4000, {}, {}},
-                                     {{}, 1, {1, 2, 3, 4, 5, {6, 7, 8}},
-                                      {{{24, 32}, 8, EngineChoice::automatic, true, EngineChoice::openvino, "openvino", 119.0f, true,
+                                     {{}, 1, {1, 2, 3, 4, 5, 0, 0, 0, {6, 7, 8}},
+                                      {{{24, 32}, 8, EngineChoice::automatic, true, "cuda:1", EngineChoice::openvino, "openvino", 119.0f, true,
                                         true, "too slow"}}}}}};
 }
 
@@ -159,6 +164,8 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(infer.max_pixels, 123456789012);
   EXPECT_EQ(infer.engine, EngineChoice::openvino);
   EXPECT_TRUE(infer.bf16);
+  EXPECT_EQ(to_string(infer.device), "cuda:3");
+  EXPECT_TRUE(infer.device_decode);
   ASSERT_EQ(infer.items.size(), 3u);
   EXPECT_EQ(infer.items[0].kind, InferItem::Kind::value);
   EXPECT_EQ(infer.items[0].bytes, (Blob{1, 2, 3}));
@@ -192,6 +199,8 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(scored.failures[0].item, 1);
   EXPECT_EQ(scored.failures[0].message, "damaged");
   EXPECT_TRUE(scored.alone);
+  EXPECT_EQ(scored.device, "cuda:1");
+  EXPECT_EQ(scored.device_times.decode_us, 6);
 }
 
 TEST(Protocol, ARequestCanBeToldFromItsBeginning) {

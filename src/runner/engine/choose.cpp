@@ -43,7 +43,7 @@ Plan& Choice::plain() {
   return *plain_;
 }
 
-Scores Choice::run(const float* batch, std::size_t images, int threads) {
+Scores Choice::run(const TensorBatch& batch, int threads) {
   bool first = !called_.exchange(true);
   // A size that comes once is not worth it; but who asks for an engine gets it at once.
   if (!settled_ && (!first || asked_.engine != EngineChoice::automatic)) {
@@ -51,18 +51,21 @@ Scores Choice::run(const float* batch, std::size_t images, int threads) {
   }
   EngineChoice engine;
   std::shared_ptr<Plan> plan = best(engine);
-  if (!plan) return plain().run(batch, images, threads);
+  if (!plan) return plain().run(batch, threads);
   std::string failure;
   try {
-    Scores scores = plan->run(batch, images, threads);
+    Scores scores = plan->run(batch, threads);
     scores.engine = engine;
     return scores;
   } catch (const std::bad_alloc&) {
     throw;
+  } catch (const Error& error) {  // what a device lacks, or is, says nothing of the plan
+    if (error.fault() == Fault::out_of_memory || error.fault() == Fault::no_device) throw;
+    failure = error.what();
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  Scores scores = plain().run(batch, images, threads);  // where this throws it was the images, not the plan
+  Scores scores = plain().run(batch, threads);  // where this throws it was the images, not the plan
   settle_for_plain("it failed: " + failure);
   return scores;
 }
@@ -161,9 +164,9 @@ ChoiceReport Choice::report() const {
   return {size_, batch_, asked_, settled_, chosen_, plans_};
 }
 
-Scores Choices::run(const float* batch, std::size_t images, TensorSize size, int threads, Wish asked) {
-  if (auto choice = find(images, size, asked)) return choice->run(batch, images, threads);
-  return plain_.make(size, images)->run(batch, images, threads);
+Scores Choices::run(const TensorBatch& batch, TensorSize size, int threads, Wish asked) {
+  if (auto choice = find(batch.images, size, asked)) return choice->run(batch, threads);
+  return plain_.make(size, batch.images)->run(batch, threads);
 }
 
 std::shared_ptr<Choice> Choices::find(std::size_t images, TensorSize size, Wish asked) {

@@ -23,7 +23,7 @@ class Choice {
   ~Choice();
 
   // Runs the best plan known, and from the second call on looks for a better one first, unless another thread is at that.
-  Scores run(const float* batch, std::size_t images, int threads);
+  Scores run(const TensorBatch& batch, int threads);
 
   bool matches(TensorSize size, std::size_t batch, Wish asked) const {
     return size == size_ && batch == batch_ && asked == asked_;
@@ -69,7 +69,7 @@ class Choices {
  public:
   Choices(Recipe plain, std::vector<Recipe> recipes) : plain_(std::move(plain)), recipes_(std::move(recipes)) {}
 
-  Scores run(const float* batch, std::size_t images, TensorSize size, int threads, Wish asked);
+  Scores run(const TensorBatch& batch, TensorSize size, int threads, Wish asked);
   ModelDescription describe() const;
   // Of the plans that are in use.
   std::size_t memory() const;

@@ -119,7 +119,8 @@ class OpenVinoPlan : public Plan {
         image_floats_(std::size_t{3} * size.height * size.width),
         outputs_(outputs_of(compiled(first).model)) {}
 
-  Scores run(const float* batch, std::size_t images, int threads) override {
+  Scores run(const TensorBatch& batch, int threads) override {
+    const std::size_t images = batch.images;
     const auto lanes_wanted = std::min(images, static_cast<std::size_t>(threads));
     const std::size_t share = (images + lanes_wanted - 1) / lanes_wanted;
     Scores scores{static_cast<std::uint32_t>(outputs_), std::vector<float>(images * outputs_), EngineChoice::openvino};
@@ -131,7 +132,7 @@ class OpenVinoPlan : public Plan {
       const std::size_t count = std::min(piece, images - first);
       place.owner = &compiled(piece);
       place.lane = place.owner->take_lane();
-      start(*place.lane, batch + first * image_floats_, first, count, piece);
+      start(*place.lane, batch.tensors + first * image_floats_, first, count, piece);
       first += count;
     }
     for (Lanes::Place& place : lanes.all) finish(place, scores);

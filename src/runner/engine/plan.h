@@ -16,8 +16,8 @@ class Plan {
  public:
   virtual ~Plan() = default;
 
-  // As Model::run. Takes any number of images.
-  virtual Scores run(const float* batch, std::size_t images, int threads) = 0;
+  // As Model::run. Takes any number of images; sent ones only where the plan is a device's.
+  virtual Scores run(const TensorBatch& batch, int threads) = 0;
 
   // About how many bytes it keeps for itself: weights that it does not share with the module, and buffers. Never waits.
   virtual std::size_t memory() const { return 0; }

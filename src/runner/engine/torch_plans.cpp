@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <omp.h>
 
+#include <sstream>
+
 #include "runner/engine/specialise.h"
 
 namespace imagecalc {
@@ -22,11 +24,11 @@ class TorchPlan : public Plan {
   TorchPlan(Module module, TensorSize size, at::MemoryFormat layout, std::size_t own_bytes = 0)
       : module_(std::move(module)), size_(size), layout_(layout), own_bytes_(own_bytes) {}
 
-  Scores run(const float* batch, std::size_t images, int threads) override {
+  Scores run(const TensorBatch& batch, int threads) override {
     use_threads(threads);
     c10::InferenceMode no_gradients;
-    std::int64_t shape[] = {static_cast<std::int64_t>(images), 3, size_.height, size_.width};
-    at::Tensor input = at::from_blob(const_cast<float*>(batch), shape, at::kFloat).contiguous(layout_);
+    std::int64_t shape[] = {static_cast<std::int64_t>(batch.images), 3, size_.height, size_.width};
+    at::Tensor input = at::from_blob(const_cast<float*>(batch.tensors), shape, at::kFloat).contiguous(layout_);
     at::Tensor scores = forward(module_, input).to(at::kCPU, at::kFloat).contiguous();
     const float* begin = scores.data_ptr<float>();
     return {static_cast<std::uint32_t>(scores.size(1)), {begin, begin + scores.numel()}};
@@ -78,6 +80,14 @@ const Module& FreezableModule::frozen() {
     has_frozen_ = true;
   }
   return *frozen_;
+}
+
+Module FreezableModule::copy() const {
+  std::stringstream file;
+  module_.save(file);
+  Module made = torch::jit::load(file);
+  made.eval();
+  return made;
 }
 
 Recipe plain_recipe(std::shared_ptr<FreezableModule> module) {

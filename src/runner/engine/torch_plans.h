@@ -22,6 +22,9 @@ class FreezableModule {
 
   const torch::jit::Module& plain() const { return module_; }
   const torch::jit::Module& frozen();
+  // As plain(), with code of its own. Clones share their original's, which keeps the code and the constants of all of them
+  // until the last one goes, and is not for several threads to add to.
+  torch::jit::Module copy() const;
 
   std::size_t weight_bytes() const { return weight_bytes_; }
   // Its own weights and those of its frozen form.

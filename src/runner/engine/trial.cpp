@@ -98,7 +98,7 @@ Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float
 // Judged by a run of so many.
 std::size_t Trial::affordable_batch(Plan& plan, std::size_t images) const {
   const auto start = Clock::now();
-  plan.run(images_.data(), images, threads_);
+  plan.run({images_.data(), images}, threads_);
   const float affordable = static_cast<float>(images) * run_us_ / microseconds_since(start);
   std::size_t batch = 1;
   while (2 * batch <= full_batch_ && static_cast<float>(2 * batch) <= affordable) batch *= 2;
@@ -134,7 +134,7 @@ bool Trial::find_scale(Plan& plain) {
 Scores Trial::run(Plan& plan, std::size_t images) const {
   Scores all;
   for (std::size_t i = 0; i < images; i += batch_) {
-    Scores scores = plan.run(images_.data() + i * image_floats_, std::min(batch_, images - i), threads_);
+    Scores scores = plan.run({images_.data() + i * image_floats_, std::min(batch_, images - i)}, threads_);
     all.outputs = scores.outputs;
     all.values.insert(all.values.end(), scores.values.begin(), scores.values.end());
   }
@@ -153,7 +153,7 @@ std::string Trial::check(Plan& plan, float tolerance) const {
 std::size_t Trial::timing_batch(Plan& plan) const {
   if (batch_ == full_batch_) return full_batch_;
   const std::size_t least = std::min({kPiece, full_batch_, kMaxSlowdown * batch_});
-  plan.run(images_.data(), least, threads_);  // the first run may compile
+  plan.run({images_.data(), least}, threads_);  // the first run may compile
   return std::max(least, affordable_batch(plan, least));
 }
 
@@ -164,7 +164,7 @@ float Trial::time(Plan& plan, float best_us) const {
   auto begin = Clock::now();
   for (int runs = 0; runs < kMinRuns || microseconds_since(begin) < kTimingUs; ++runs) {
     auto start = Clock::now();
-    plan.run(images_.data(), batch, threads_);
+    plan.run({images_.data(), batch}, threads_);
     best = std::min(best, microseconds_since(start) / images);
     const float taken = microseconds_since(begin);
     if (runs > 0 && ((best > 2 * best_us && taken > kDisturbanceUs) || taken > kLongUs)) break;

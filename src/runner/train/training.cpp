@@ -279,7 +279,7 @@ class Training {
 
   // How many of a batch a plan gets right.
   std::int64_t correct_of(Plan& plan, Batch& batch) const {
-    Scores scores = plan.run(batch.samples.data(), batch.labels.size(), static_cast<int>(setup_.threads));
+    Scores scores = plan.run({batch.samples.data(), batch.labels.size()}, static_cast<int>(setup_.threads));
     std::int64_t shape[] = {static_cast<std::int64_t>(batch.labels.size()), scores.outputs};
     return correct_of(at::from_blob(scores.values.data(), shape, at::kFloat), batch);
   }
