@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
+# Builds and installs imagecalc, then runs its tests: all of them but cuda, which downloads much, or the stages named.
 #
 #   scripts/test.sh [--torch pip] [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [devices] [cuda] [tap[:FILE]]
 #                   [readme]
@@ -258,7 +258,7 @@ if [ "${1:-}" = --torch ]; then
   shift 2
 fi
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch devices cuda tap readme)
+[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch devices tap readme)
 for name in "${stages[@]}"; do
   [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|libtorch|devices|cuda|tap(:.+)?|readme)$ ]] ||
     fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, libtorch, devices, cuda, tap and readme"
