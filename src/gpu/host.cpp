@@ -43,9 +43,10 @@ std::vector<bool> run_on_host(const std::uint8_t* batch, const BatchLayout& layo
   const DeviceBatch here{batch, reinterpret_cast<std::uint8_t*>(memory.get()), nullptr};
   decode_on_host(here, layout);
   place_on_host(here, layout, affine, order, kind, tensors);
-  std::vector<bool> refused;
+  std::vector<bool> refused(static_cast<std::size_t>(layout.shape.images));
+  if (!layout.has_payloads) return refused;
   const auto* decoded = reinterpret_cast<const std::uint32_t*>(here.workspace + parts.decoded);
-  for (int image = 0; image < layout.shape.images; ++image) refused.push_back(layout.has_payloads && decoded[image] == kRefused);
+  for (std::size_t image = 0; image < refused.size(); ++image) refused[image] = decoded[image] == kRefused;
   return refused;
 }
 

@@ -213,27 +213,27 @@ void check_owner(const std::string& name) {
                            errhint("Its owner, and members of that role, can change and remove it."))); });
 }
 
+// Sets one of its columns; for its owner.
+void change_model(const text* model, const std::string& column, std::string_view value) {
+  const std::string name(text_view(model));
+  check_owner(name);
+  SqlScope sql(SqlScope::As::superuser);
+  sql.run(("UPDATE imagecalc.model SET " + column + " = $2 WHERE name = $1").c_str(), {name, value});
+}
+
 }  // namespace
 
 IC_FUNCTION(ic_set_engine) {
-  const text* argument = PG_GETARG_TEXT_PP(0);
+  const text* model = PG_GETARG_TEXT_PP(0);
   const text* wanted = PG_GETARG_TEXT_PP(1);
-  const std::string name(text_view(argument));
-  const EngineChoice engine = parse_engine(text_view(wanted));
-  check_owner(name);
-  SqlScope sql(SqlScope::As::superuser);
-  sql.run("UPDATE imagecalc.model SET engine = $2 WHERE name = $1", {name, to_string(engine)});
+  change_model(model, "engine", to_string(parse_engine(text_view(wanted))));
   PG_RETURN_VOID();
 }
 
 IC_FUNCTION(ic_set_device) {
-  const text* argument = PG_GETARG_TEXT_PP(0);
+  const text* model = PG_GETARG_TEXT_PP(0);
   const text* wanted = PG_GETARG_TEXT_PP(1);
-  const std::string name(text_view(argument));
-  const DeviceChoice device = parse_device(text_view(wanted));
-  check_owner(name);
-  SqlScope sql(SqlScope::As::superuser);
-  sql.run("UPDATE imagecalc.model SET device = $2 WHERE name = $1", {name, to_string(device)});
+  change_model(model, "device", to_string(parse_device(text_view(wanted))));
   PG_RETURN_VOID();
 }
 

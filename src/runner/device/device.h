@@ -62,8 +62,8 @@ class Devices {
 
   bool has_failed() const;  // one of them
 
-  // Which of them a request is for, or kCpu; those of a kind take turns. automatic: none that has failed. Throws Error(no_device) where it asks for one that is not
-  // there.
+  // Which of them a request is for, or kCpu; those of a kind take turns. automatic: none that has failed. Throws
+  // Error(no_device) where it asks for one that is not there.
   int pick(DeviceChoice choice) const;
 
  private:

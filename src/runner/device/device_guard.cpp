@@ -1,7 +1,7 @@
 #include "runner/device/device_guard.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <string_view>
 
 #include "runner/engine/torch_module.h"
@@ -11,14 +11,11 @@ namespace imagecalc {
 namespace {
 
 // CUDA's words, cuBLAS's and cuDNN's.
-constexpr std::array<std::string_view, 3> kOutOfMemory = {"out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"};
+constexpr std::string_view kOutOfMemory[] = {"out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"};
 // After such an error nothing else works on the device in this process.
-constexpr std::array<std::string_view, 1> kFailure = {"CUDA error"};
+constexpr std::string_view kFailure = "CUDA error";
 
-template <std::size_t kCount>
-bool has_any(std::string_view text, const std::array<std::string_view, kCount>& words) {
-  return std::any_of(words.begin(), words.end(), [&](std::string_view word) { return text.find(word) != text.npos; });
-}
+bool has(std::string_view text, std::string_view words) { return text.find(words) != text.npos; }
 
 }  // namespace
 
@@ -26,11 +23,13 @@ void rethrow_for(Backend& backend) {
   try {
     rethrow_as_bad_model("the model failed on the device");
   } catch (const Error& error) {
-    if (error.fault() == Fault::bad_model && has_any(error.what(), kOutOfMemory)) {
+    const bool is_torchs = error.fault() == Fault::bad_model;
+    auto said = [&](std::string_view words) { return is_torchs && has(error.what(), words); };
+    if (std::any_of(std::begin(kOutOfMemory), std::end(kOutOfMemory), said)) {
       throw Error(Fault::out_of_memory, "the memory of " + backend.name() + " is too small: " + error.what(),
                   "Use fewer models or sessions on this device, a smaller imagecalc.batch_size, or imagecalc.device = 'cpu'.");
     }
-    if (error.fault() != Fault::no_device && !(error.fault() == Fault::bad_model && has_any(error.what(), kFailure))) throw;
+    if (error.fault() != Fault::no_device && !said(kFailure)) throw;
     backend.has_failed = true;
     throw Error(Fault::no_device, backend.name() + " has failed: " + error.what(),
                 "imagecalc-runner starts again; where that does not help, set imagecalc.device to 'cpu'.");
