@@ -87,7 +87,7 @@ void train_all(const TrainSetup& setup, const DataSet& data, std::uint32_t epoch
     request.input.format = parse_format(format + "@" + std::to_string(setup.size));
     request.epochs = epochs;
     request.seed = seed;
-    const TrainReply reply = train_model(setup, data, request, [](const Progress&) {}, Interrupt());
+    const TrainReply reply = train_model(setup, data, request, {.threads = setup.threads}, [](const Progress&) {}, Interrupt());
     std::printf("%s %llu %.1f %.5f %.5f %.2f\n", format.c_str(), static_cast<unsigned long long>(seed),
                 mean_bytes(data, request.input.format), reply.accuracy, reply.loss, reply.seconds);
     std::fflush(stdout);

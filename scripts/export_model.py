@@ -5,7 +5,8 @@ The small network reads tensors of any size from 8x8 on: three of its four convo
 feature maps are averaged whatever their size. The linear one reads 24x24 and refuses all else. The torchvision networks start
 from random weights too; with --calibrate their batch norm knows what these make of noise, without which an untrained network
 gives about the same scores for all pictures, and their residual branches count less, without which one as deep as
-EfficientNet makes other scores of a rounding error.
+EfficientNet makes other scores of a rounding error. With --two-valued each weight keeps its sign alone, at one size a layer, so
+that the file can be compressed.
 """
 import argparse
 
@@ -66,6 +67,13 @@ def calibrate(net: nn.Module) -> None:
         norm.momentum = momentum
 
 
+@torch.no_grad()
+def reduce_to_two_values(net: nn.Module) -> None:
+    for weight in net.parameters():
+        if weight.dim() > 1:
+            weight.copy_(torch.where(weight < 0, -weight.std(), weight.std()))
+
+
 def as_torchscript(net: nn.Module, form: str) -> torch.jit.ScriptModule:
     """'script' can be trained; 'trace' keeps batch norm in evaluation mode; 'frozen' has no parameters left."""
     if form == "script":
@@ -89,6 +97,7 @@ def main() -> None:
     parser.add_argument("--net", choices=("small-cnn", "linear", *TORCHVISION_NETS), default="small-cnn")
     parser.add_argument("--as", dest="form", choices=("script", "trace", "frozen", "onnx"), default="script")
     parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--two-valued", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.classes < 1:
@@ -97,6 +106,8 @@ def main() -> None:
     torch.manual_seed(options.seed)
     own = {"small-cnn": small_cnn, "linear": linear}
     net = own[options.net](options.classes) if options.net in own else torchvision_net(options.net, options.classes)
+    if options.two_valued:
+        reduce_to_two_values(net)
     if options.calibrate:
         calibrate(net)
     if options.form == "onnx":

@@ -5,7 +5,7 @@
 #   scripts/pytorch.sh [--cuda] [--nvcc]
 #
 # The wheel is the CUDA build; on a CPU its libraries suffice, with two of CUDA's (1.3 GB). --cuda: what they need of CUDA to run
-# on a GPU, too. --nvcc: CUDA's compiler, of the same version.
+# on a GPU, and nvJPEG for bench/gpu.sh, too. --nvcc: CUDA's compiler, of the same version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +26,7 @@ CUDA=(
   "nvidia-cusparse==12.7.10.12 --hash=sha256:25907c75e4db1581685f06f61cc6cdecc04611765516a52373e0a18ebd69fa00"
   "nvidia-cusparselt-cu13==0.8.1 --hash=sha256:786ce87568c303fadb5afcc7102d454cd3040d75f6f8626f5db460d1871f4dd0"
   "nvidia-nccl-cu13==2.32.3 --hash=sha256:1459723080ac889d73a26edfa3e04383a7928ab31ac8f0ec43b3ea9548b04ff3"
+  "nvidia-nvjpeg==13.3.2.43 --hash=sha256:27f9c4a25a73f1d1ad35c342c8d657c8ff43e23877f338ef15fb2602ac2e5aa8"
   "nvidia-nvjitlink==13.2.86 --hash=sha256:285a9cead9924391588d794400bdd7e8f9d1a277a7d78ed79acfa0ea702a14dd"
   "nvidia-nvshmem-cu13==3.7.2 --hash=sha256:b9a4f843c62b5dded8ad33fd6d220e007dcd39f06cee549292f5ba14ce4c235c"
   "nvidia-nvtx==13.2.86 --hash=sha256:968ce72baee2a01791c7d3254000eac81f24677b0b91c62d21b449a1f309c245"

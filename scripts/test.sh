@@ -201,7 +201,7 @@ run_libtorch() {
 # The inference tests where models run on devices.
 run_devices() {
   stage "build a device" build_unit_tests && stage "install it" use_host_device || { count 0 1; remove_host_device; return; }
-  run_pgtap_files "devices:" test/pgtap/{infer,devices,evaluate}.sql
+  run_pgtap_files "devices:" test/pgtap/{infer,devices,design_devices,evaluate}.sql
   if stage "they were used" has_devices; then count 1 0; else count 0 1; fi
   remove_host_device && stage "without them again" restart_server || count 0 1
 }

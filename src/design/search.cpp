@@ -181,7 +181,7 @@ Search::Record Search::read(const std::vector<Trial>& trials) const {
       record.final[*trial.candidate] = trial.accuracy;
     } else {
       record.measured[*trial.candidate] = trial.accuracy;
-      record.weights.emplace_back(*trial.candidate, trial.number);
+      if (!trial.running) record.weights.emplace_back(*trial.candidate, trial.number);
     }
   }
   return record;
@@ -373,6 +373,52 @@ std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
     if (auto plan = explore(record)) return plan;
   }
   return next_finalist(record);
+}
+
+// How a trial will end, as far as those before it tell; the reference perfectly, which is what is believed before it is known.
+Trial Search::guess(const TrialPlan& plan, const std::vector<Trial>& trials) const {
+  Trial trial{.kind = plan.kind, .candidate = plan.candidate, .accuracy = 1, .halfway = {}, .running = true};
+  for (const Trial& other : trials) trial.number = std::max(trial.number, other.number);
+  ++trial.number;
+  if (!plan.candidate) return trial;
+  const auto predicted = predict(trials)[*plan.candidate];
+  trial.accuracy = predicted ? predicted->accuracy : 0;
+  return trial;
+}
+
+// Whether it is the first of a bucket that was chosen by how trials in others ended: the third one or a later one.
+bool Search::opens_later_bucket(const TrialPlan& plan, const Record& record) const {
+  if (!plan.candidate || plan.kind == TrialKind::final) return false;
+  const auto is_tried = [&](std::size_t format) { return record.tried[format]; };
+  int sampled = 0;
+  for (int other = 0; other < bucket_count(); ++other) {
+    const auto formats = spread(other);
+    const bool has_tried = std::any_of(formats.begin(), formats.end(), is_tried);
+    const bool is_its = std::find(formats.begin(), formats.end(), *plan.candidate) != formats.end();
+    if (is_its && has_tried) return false;
+    if (other == bucket(*plan.candidate) && !is_its) return false;  // it is for the choice
+    sampled += has_tried;
+  }
+  return sampled >= 2;
+}
+
+std::vector<TrialPlan> Search::next_together(std::vector<Trial> trials, std::size_t most) const {
+  const Record ended = read(trials);
+  std::vector<TrialPlan> plans;
+  while (plans.size() < most) {
+    auto plan = next(trials);
+    if (!plan) break;
+    // A root is asked for until its weights are there.
+    const auto is_same = [&](const TrialPlan& other) { return other.kind == plan->kind && other.candidate == plan->candidate; };
+    if (std::any_of(plans.begin(), plans.end(), is_same)) break;
+    if (!plans.empty() && plan->kind == TrialKind::final && plans.back().kind != TrialKind::final) break;
+    if (!plans.empty() && opens_later_bucket(*plan, read(trials))) break;
+    // By a guess that was too high it might stop without need.
+    if (plan->least_halfway) plan->least_halfway = least_halfway(*plan->candidate, ended);
+    plans.push_back(*plan);
+    trials.push_back(guess(*plan, trials));
+  }
+  return plans;
 }
 
 Remaining Search::remaining(const std::vector<Trial>& trials) const {

@@ -57,6 +57,7 @@ struct Trial {
   double accuracy = 0;                   // 0..1 on the validation set
   std::optional<double> halfway;         // after half of its epochs, where that was measured
   bool stopped = false;                  // there: that is its accuracy, too
+  bool running = false;                  // still: its accuracy is a guess, and there are no weights to hand down
 };
 
 // What to run next.
@@ -102,6 +103,12 @@ class Search {
   // is left out, unless all is to be explored.
   std::optional<TrialPlan> next(const std::vector<Trial>& trials) const;
 
+  // The next trials, `most` at most, for as many devices to train at once; none when next() has none. Each is what next() would
+  // say if those before it had ended as predicted (Ginsbourger, Le Riche and Carraro, Kriging is well-suited to parallelize
+  // optimization, 2010), as long as it waits for none of them: for weights, for where to sample next, or as a finalist for what is
+  // still explored.
+  std::vector<TrialPlan> next_together(std::vector<Trial> trials, std::size_t most) const;
+
   // What is still to be trained after these, reference and finalists included: for progress.
   Remaining remaining(const std::vector<Trial>& trials) const;
 
@@ -142,6 +149,8 @@ class Search {
   std::optional<TrialPlan> refine(const std::vector<int>& sampled, const Record& record) const;
   std::optional<TrialPlan> explore(const Record& record) const;
   std::optional<TrialPlan> next_finalist(const Record& record) const;
+  Trial guess(const TrialPlan& plan, const std::vector<Trial>& trials) const;
+  bool opens_later_bucket(const TrialPlan& plan, const Record& record) const;
   std::optional<std::size_t> best(const std::vector<std::optional<double>>& accuracy, const Record& record) const;
 
   std::vector<Candidate> candidates_;

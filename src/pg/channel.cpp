@@ -1,6 +1,7 @@
 #include "pg/channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -139,6 +140,14 @@ void Channel::wait() {
     ResetLatch(MyLatch);
     check_for_interrupts();
   }
+}
+
+void Channel::wait_briefly(std::chrono::nanoseconds limit) {
+  pollfd state{.fd = descriptor_, .events = POLLIN, .revents = 0};
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(limit);
+  const timespec timeout{.tv_sec = seconds.count(), .tv_nsec = (limit - seconds).count()};
+  (void)ppoll(&state, 1, &timeout, nullptr);  // a signal ends it
+  check_for_interrupts();
 }
 
 void Channel::wait_awake(std::chrono::nanoseconds limit) {

@@ -32,8 +32,13 @@ class Channel {
   std::optional<Message> poll();
   // Waits until there is reason to call poll again.
   void wait();
-  // The same without sleeping, so long at most: a core that has gone to sleep takes longer to wake than a small model to run.
-  // Whoever else has work on this core comes first.
+  // Whether nothing of what was posted is left here.
+  bool has_sent_all() const { return outgoing_.empty(); }
+  // As wait() for what is to be received, but so long at most, to some 50 microseconds, where wait() knows milliseconds. It may
+  // overlook a cancel until then, and the postmaster's end.
+  void wait_briefly(std::chrono::nanoseconds limit);
+  // The same without sleeping: a core that has gone to sleep takes longer to wake than a small model to run. Whoever else has
+  // work on this core comes first.
   void wait_awake(std::chrono::nanoseconds limit);
   // Sends on what post has left. Asks for no interrupts; false when the other side is gone.
   bool try_push() noexcept;

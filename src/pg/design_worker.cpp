@@ -1,7 +1,7 @@
 // The background worker "imagecalc design N": takes one design from its call to a registered model.
 //
 // The order of its work, each step committed before the next: pictures to the training runner, storage model, latency model, then
-// trials, one after the other, until the search has no more. README.md has the states.
+// trials, as many at a time as there are devices to train on, until the search has no more. README.md has the states.
 #include "pg/design_worker.h"
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "pg/design_findings.h"
 #include "pg/design_latency.h"
 #include "pg/model_catalog.h"
+#include "pg/runner_client.h"
 #include "pg/settings.h"
 #include "pg/trainer.h"
 
@@ -62,7 +63,12 @@ class Job {
   void measure_costs();
   std::vector<CandidateRow> price(const StorageReply& storage, const LatencyFindings& latency) const;
   void search();
-  void run_trial(const TrialPlan& plan);
+  void run_trials(const std::vector<TrialPlan>& plans);
+  int next_number() const { return trials_.empty() ? 1 : trials_.back().trial.number + 1; }
+  TrialRow row_for(const TrialPlan& plan, int number) const;
+  Train request_for(const TrialPlan& plan, const TrialRow& row) const;
+  void record(TrialRow row, const TrainReply& reply);
+  void record_refusal(const TrialRow& row, const std::string& message);
   void conclude(const Search& search);
 
   void tell(const std::string& phase, std::optional<int> step, std::optional<int> steps, bool now = false);
@@ -73,6 +79,7 @@ class Job {
   Blob model_;
   ModelHash model_hash_{};
   std::optional<Trainer> trainer_;
+  std::size_t at_once_ = 1;  // trials
   std::vector<Blob> sample_files_;
   std::vector<CandidateRow> candidates_;
   std::vector<TrialRow> trials_;
@@ -130,7 +137,7 @@ std::optional<double> Job::seconds_to_go() const {
   }
   const double epochs_to_go = 1.0 * to_go_.full * design_.epochs + 1.0 * to_go_.transfers * design_.transfer_epochs;
   if (epochs == 0 || epochs_to_go == 0) return std::nullopt;
-  return seconds / epochs * epochs_to_go;
+  return seconds / epochs * epochs_to_go / static_cast<double>(at_once_);
 }
 
 // ---- pictures
@@ -170,7 +177,8 @@ void Job::begin() {
   setup.max_pixels = setting_max_pixels;
   setup.memory = static_cast<std::uint64_t>(setting_trainer_memory) << 20;
   setup.spool_folder = temporary_folder();
-  trainer_->ask_for<Done>(setup);
+  setup.device = parse_device(setting_device);
+  at_once_ = std::max<std::uint32_t>(1, trainer_->ask_for<TrainReady>(setup).at_once);
 }
 
 // The query for the pictures, or a seeded sample of them where there are more than max_images.
@@ -370,32 +378,75 @@ void Job::search() {
   while (true) {
     const Search search(search_candidates(candidates_), design_.search, design_.budgets);
     if (!search.feasible()) throw_no_candidate(design_, candidates_);
-    const std::optional<TrialPlan> plan = search.next(search_trials(trials_));
-    if (!plan) return conclude(search);
+    const std::vector<TrialPlan> plans = search.next_together(search_trials(trials_), at_once_);
+    if (plans.empty()) return conclude(search);
     to_go_ = search.remaining(search_trials(trials_));
-    run_trial(*plan);
+    run_trials(plans);
   }
 }
 
-std::string describe(const TrialPlan& plan, const std::vector<CandidateRow>& candidates) {
-  if (plan.kind == TrialKind::reference) return "training on RGB";
-  const CandidateRow& candidate = candidates[*plan.candidate];
-  return (plan.kind == TrialKind::final ? "final training of " : "trying ") + name_of(candidate.format, candidate.stem);
+// What each of them is for.
+std::string describe(const std::vector<TrialPlan>& plans, const std::vector<CandidateRow>& candidates) {
+  std::string text;
+  for (const TrialPlan& plan : plans) {
+    if (!text.empty()) text += ", ";
+    if (plan.kind == TrialKind::reference) {
+      text += "training on RGB";
+      continue;
+    }
+    const CandidateRow& candidate = candidates[*plan.candidate];
+    text += (plan.kind == TrialKind::final ? "final training of " : "trying ") + name_of(candidate.format, candidate.stem);
+  }
+  return text;
 }
 
-// Trains, and commits what came of it.
-void Job::run_trial(const TrialPlan& plan) {
-  const int number = static_cast<int>(trials_.size()) + 1;
-  const std::string phase = describe(plan, candidates_);
-  tell("trial " + std::to_string(number) + ", " + phase, 0, std::nullopt, true);
+// Trains them at the same time, and commits what came of each, in their order. One that fails takes no other with it.
+void Job::run_trials(const std::vector<TrialPlan>& plans) {
+  const int first = next_number(), last = first + static_cast<int>(plans.size()) - 1;
+  const std::string phase = (first == last ? "trial " : "trials " + std::to_string(first) + " to ") + std::to_string(last) + ", " +
+                            describe(plans, candidates_);
+  tell(phase, 0, std::nullopt, true);
+  std::vector<TrialRow> rows;
+  std::vector<Train> requests;
+  for (const TrialPlan& plan : plans) {
+    rows.push_back(row_for(plan, first + static_cast<int>(rows.size())));
+    requests.push_back(request_for(plan, rows.back()));
+  }
+  const std::vector<Message> replies = trainer_->train(std::move(requests), [&](const Progress& progress) {
+    tell(phase + ", epoch", static_cast<int>(progress.step), static_cast<int>(progress.steps));
+  });
+  const Failure* worst = nullptr;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const auto* reply = std::get_if<TrainReply>(&replies[i]);
+    const auto* failure = std::get_if<Failure>(&replies[i]);
+    if (reply) {
+      record(rows[i], *reply);
+    } else if (failure && failure->fault == Fault::bad_model && rows[i].format && plans[i].kind != TrialKind::final) {
+      record_refusal(rows[i], failure->message);
+    } else if (failure) {
+      worst = worst ? worst : failure;
+    } else {
+      throw Error(Fault::protocol, "unexpected reply from the training runner");
+    }
+  }
+  if (worst) throw_failure(*worst);
+}
 
+TrialRow Job::row_for(const TrialPlan& plan, int number) const {
   TrialRow row;
-  row.trial = {.number = number, .kind = plan.kind, .candidate = plan.candidate, .accuracy = 0, .halfway = {}, .stopped = false};
+  row.trial = {.number = number, .kind = plan.kind, .candidate = plan.candidate, .accuracy = 0, .halfway = {}};
   row.parent = plan.parent;
-  Train request;
   if (plan.candidate) {
-    row.format = request.input.format = candidates_[*plan.candidate].format;
+    row.format = candidates_[*plan.candidate].format;
     row.stem = candidates_[*plan.candidate].stem;
+  }
+  return row;
+}
+
+Train Job::request_for(const TrialPlan& plan, const TrialRow& row) const {
+  Train request;
+  if (row.format) {
+    request.input.format = *row.format;
     request.stem = row.stem ? static_cast<std::uint32_t>(row.format->kept) : 0;
   } else {
     request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
@@ -403,41 +454,23 @@ void Job::run_trial(const TrialPlan& plan) {
   request.epochs = static_cast<std::uint32_t>(plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
   // All of these look halfway, so that it is known how much is gained after it.
   if (plan.kind == TrialKind::transfer) request.least_halfway = static_cast<float>(plan.least_halfway.value_or(0));
-  request.seed = mix(design_.seed, static_cast<std::uint64_t>(number));
+  request.seed = mix(design_.seed, static_cast<std::uint64_t>(row.trial.number));
   request.try_bf16 = plan.kind == TrialKind::final || plan.kind == TrialKind::reference;  // these become models
   if (plan.parent) {
     Transaction transaction;
     request.start_from = load_weights(id_, *plan.parent);
     transaction.commit();
   }
+  return request;
+}
 
-  TrainReply reply;
-  try {
-    reply = trainer_->ask_for<TrainReply>(request, [&](const Progress& progress) {
-      tell("trial " + std::to_string(number) + ", " + phase + ", epoch", static_cast<int>(progress.step),
-           static_cast<int>(progress.steps));
-    });
-  } catch (const Error& error) {
-    // A tensor size that the model turns out to refuse: those formats are out, the search goes on.
-    if (error.fault() != Fault::bad_model || !row.format || plan.kind == TrialKind::final) throw;
-    const TensorSize size = map_size(*row.format, row.stem);
-    std::vector<Format> refused;
-    for (CandidateRow& candidate : candidates_) {
-      if (candidate.stem != row.stem || map_size(candidate.format, candidate.stem) != size) continue;
-      candidate.refusal = error.what();
-      refused.push_back(candidate.format);
-    }
-    predict(design_, trials_, candidates_);
-    Transaction transaction;
-    refuse_candidates(id_, refused, row.stem, error.what());
-    store_predictions(id_, candidates_);
-    transaction.commit();
-    return;
-  }
+// Of those that ran together others may have been refused: the numbers of trials have no gaps.
+void Job::record(TrialRow row, const TrainReply& reply) {
+  row.trial.number = next_number();
   row.trial.accuracy = reply.accuracy;
   if (reply.halfway_accuracy) row.trial.halfway = *reply.halfway_accuracy;
-  row.trial.stopped = reply.epochs < request.epochs;
   row.epochs = static_cast<int>(reply.epochs);
+  row.trial.stopped = row.epochs < (row.trial.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
   row.top5_accuracy = reply.top5_accuracy;
   row.loss = reply.loss;
   row.seconds = reply.seconds;
@@ -447,6 +480,22 @@ void Job::run_trial(const TrialPlan& plan) {
   predict(design_, trials_, candidates_);
   Transaction transaction;
   insert_trial(id_, row, reply.weights);
+  store_predictions(id_, candidates_);
+  transaction.commit();
+}
+
+// A tensor size that the model turns out to refuse: those formats are out, the search goes on.
+void Job::record_refusal(const TrialRow& row, const std::string& message) {
+  const TensorSize size = map_size(*row.format, row.stem);
+  std::vector<Format> refused;
+  for (CandidateRow& candidate : candidates_) {
+    if (candidate.stem != row.stem || map_size(candidate.format, candidate.stem) != size) continue;
+    candidate.refusal = message;
+    refused.push_back(candidate.format);
+  }
+  predict(design_, trials_, candidates_);
+  Transaction transaction;
+  refuse_candidates(id_, refused, row.stem, message);
   store_predictions(id_, candidates_);
   transaction.commit();
 }

@@ -22,7 +22,7 @@ int setting_model_cache = 2048;
 int setting_runner_memory = 1024;
 int setting_runner_idle_timeout = 0;
 int setting_batch_wait = 1000;
-int setting_awake_wait = 10'000;
+int setting_awake_wait = 1000;
 int setting_max_design_workers = 2;
 int setting_trainer_threads = 0;
 int setting_trainer_memory = 1024;
@@ -97,10 +97,10 @@ void _PG_init(void) {
   DefineCustomIntVariable("imagecalc.batch_wait", "Microseconds that a small request may wait for those of other sessions.",
                           "They go through the model together. Only sessions that ask again soon after an answer are waited for.",
                           &setting_batch_wait, 1000, 0, 1'000'000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("imagecalc.awake_wait", "Microseconds that a session waits without sleeping for the scores of one image.",
-                          "One that is not alone, or whose last ones took longer, sleeps at once.", &setting_awake_wait, 10'000, 0,
-                          1'000'000,
-                          PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("imagecalc.awake_wait",
+                          "Microseconds that a session stays awake before one image's scores are due, and after.",
+                          "They are due when the last ones came; a session that is not alone sleeps all the time.",
+                          &setting_awake_wait, 1000, 0, 1'000'000, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("imagecalc.max_design_workers", "Designs that may be at work on the server at a time.",
                           "Others wait until one of these has ended.", &setting_max_design_workers, 2, 1, 1024, PGC_SIGHUP, 0,
                           nullptr, nullptr, nullptr);

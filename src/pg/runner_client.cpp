@@ -181,20 +181,26 @@ void ensure_connected() {
   throw Error(Fault::unavailable, "imagecalc-runner did not start in time", "The server's log may say why.");
 }
 
-// One image's scores often take less time than to go to sleep and wake up. A lone session therefore waits for them awake,
-// unless they last took longer than it may: then, and where others are at work, it would only take the core from them.
+// One image's scores often take less time than to go to sleep and wake up. A lone session therefore waits for them awake while they
+// are due, going by the last ones. Before, and where others are at work, it would only take a core from them: two virtual cores are
+// often one.
 class AwakeWait {
  public:
   explicit AwakeWait(const Message& request) {
     const auto* scores = std::get_if<InferRequest>(&request);
     is_for_one_ = scores && scores->items.size() == 1;
   }
-  // False where it is time to sleep.
+  // False where it is time to sleep for good.
   bool wait() {
-    const std::chrono::microseconds limit(setting_awake_wait);
-    const auto elapsed = Clock::now() - begin_;
-    if (!is_for_one_ || !session.alone || session.last_wait > limit || elapsed > limit) return false;
-    session.channel.wait_awake(limit - elapsed);
+    const std::chrono::microseconds margin(setting_awake_wait);
+    const auto now = Clock::now(), due = begin_ + session.last_wait;
+    const auto left = std::max(due, begin_ + margin) + margin - now;
+    if (!is_for_one_ || !session.alone || !session.channel.has_sent_all() || margin.count() == 0 || left.count() <= 0) return false;
+    if (now < due - margin) {
+      session.channel.wait_briefly(std::min<Clock::duration>(due - margin - now, kLongestNap));
+    } else {
+      session.channel.wait_awake(left);
+    }
     return true;
   }
   void end(const Message& reply) {
@@ -204,6 +210,7 @@ class AwakeWait {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kLongestNap{20};  // after which a cancel is seen
   const Clock::time_point begin_ = Clock::now();
   bool is_for_one_;
 };

@@ -13,7 +13,7 @@ extern int setting_model_cache;          // imagecalc.model_cache: MB of models 
 extern int setting_runner_memory;        // imagecalc.runner_memory: MB that the serving runner's requests may take
 extern int setting_runner_idle_timeout;  // imagecalc.runner_idle_timeout: seconds without requests until it ends; 0 is never
 extern int setting_batch_wait;           // imagecalc.batch_wait: microseconds that requests may wait for those of others
-extern int setting_awake_wait;           // imagecalc.awake_wait: microseconds that a session waits awake for one image's scores
+extern int setting_awake_wait;           // imagecalc.awake_wait: microseconds that a session is awake before one image's scores are due
 extern int setting_max_design_workers;   // imagecalc.max_design_workers: designs at work at a time, others wait
 extern int setting_trainer_threads;      // imagecalc.trainer_threads: of a training runner; 0 is one a core
 extern int setting_trainer_memory;       // imagecalc.trainer_memory: MB of pictures that a training runner keeps in memory

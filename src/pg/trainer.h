@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <vector>
 
 #include "pg/channel.h"
 
@@ -18,6 +19,10 @@ class Trainer {
 
   using OnProgress = std::function<void(const Progress&)>;
 
+  // Trains them together, and waits for what comes of each: TrainReply or Failure, in the order of the requests. Progress is
+  // told, and cancelling works, as in ask().
+  std::vector<Message> train(std::vector<Train> requests, const OnProgress& on_progress);
+
   // Sends a request and waits for its reply, telling the progress in between. Can be cancelled. A Failure is thrown as Error.
   Message ask(const Message& request, const OnProgress& on_progress = {});
 
@@ -29,6 +34,8 @@ class Trainer {
   }
 
  private:
+  Message await_reply(const OnProgress& on_progress);
+
   pid_t pid_ = -1;
   Channel channel_;
 };

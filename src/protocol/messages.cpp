@@ -152,15 +152,18 @@ void fields(auto&, Is<ResetStatistics> auto&) {}
 
 void fields(auto& archive, Is<TrainSetup> auto& m) {
   archive(m.model, m.classes, m.size, m.threads, m.batch_size, m.learning_rate, m.one_cycle, m.balanced, m.augmentation, m.seed,
-          m.max_pixels, m.memory, m.spool_folder);
+          m.max_pixels, m.memory, m.spool_folder, m.device);
 }
+void fields(auto& archive, Is<TrainReady> auto& m) { archive(m.at_once); }
 void fields(auto& archive, Is<AddImages::Image> auto& m) { archive(m.file, m.label, m.validation); }
 void fields(auto& archive, Is<AddImages> auto& m) { archive(m.images); }
 void fields(auto& archive, Is<AddReply::Rejected> auto& m) { archive(m.index, m.message); }
 void fields(auto& archive, Is<AddReply> auto& m) { archive(m.training, m.validation, m.rejected); }
 void fields(auto& archive, Is<MeasureStorage> auto& m) { archive(m.sample, m.compression_level); }
 void fields(auto& archive, Is<StorageReply> auto& m) { archive(m.mean_bytes, m.deviation); }
-void fields(auto& archive, Is<Train> auto& m) { archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16, m.least_halfway, m.stem); }
+void fields(auto& archive, Is<Train> auto& m) {
+  archive(m.input, m.epochs, m.seed, m.start_from, m.try_bf16, m.least_halfway, m.stem, m.more_follow);
+}
 void fields(auto& archive, Is<MakeStem> auto& m) { archive(m.kernel); }
 void fields(auto& archive, Is<StemReply> auto& m) { archive(m.model); }
 void fields(auto& archive, Is<Progress> auto& m) { archive(m.step, m.steps, m.loss); }

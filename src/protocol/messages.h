@@ -8,10 +8,10 @@
 //   ResetStatistics -> Done
 //
 // Training (stdin and stdout of `imagecalc-runner --train`, request then reply, Progress in between):
-//   TrainSetup    -> Done | Failure
+//   TrainSetup    -> TrainReady | Failure
 //   AddImages     -> AddReply | Failure
 //   MeasureStorage-> Progress*, StorageReply | Failure
-//   Train         -> Progress*, TrainReply | Failure
+//   Train         -> Progress*, TrainReply | Failure         those with more_follow begin with the last one, together
 // The training runner ends when its stdin does.
 //
 // A serving runner that is about to end says Leaving after its last reply: requests without one were not begun.
@@ -27,7 +27,7 @@
 
 namespace imagecalc {
 
-inline constexpr std::uint32_t kProtocolVersion = 10;
+inline constexpr std::uint32_t kProtocolVersion = 11;
 
 inline constexpr std::size_t kMaxModelBytes = 400'000'000;
 
@@ -230,6 +230,11 @@ struct TrainSetup {
   std::int64_t max_pixels = 0;
   std::uint64_t memory = std::uint64_t{1} << 30;  // bytes of pictures that stay in memory; the rest goes into a file in spool_folder
   std::string spool_folder;
+  DeviceChoice device;
+};
+
+struct TrainReady {
+  std::uint32_t at_once = 1;  // how many trainings run at the same time: one on each device, or one on the CPU
 };
 
 struct AddImages {
@@ -269,6 +274,7 @@ struct Train {
   // Evaluates after half of the epochs, too, unless there is but one, and ends there where the accuracy is less than this.
   std::optional<float> least_halfway;
   std::uint32_t stem = 0;  // rows and columns of the stem that the model begins with (runner/engine/stem.h); 0: as it is
+  bool more_follow = false;  // the next message asks for another training beside this one; replies come in that order
 };
 
 // Asks for the setup's model with such a stem: a StemReply, or Fault::bad_model.
@@ -280,7 +286,7 @@ struct StemReply {
 };
 
 struct Progress {
-  std::uint32_t step = 0, steps = 0;  // pictures measured, or epochs trained
+  std::uint32_t step = 0, steps = 0;  // pictures measured, or epochs trained, of all trainings together
   float loss = 0;                     // mean over the epoch; 0 when measuring
 };
 
@@ -299,7 +305,7 @@ struct TrainReply {
 using Message =
     std::variant<Hello, Done, Failure, InferRequest, InferReply, NeedModel, LoadModel, InspectModel, InspectReply,
                  TrainSetup, AddImages, AddReply, MeasureStorage, StorageReply, Train, Progress, TrainReply, ReadStatistics,
-                 StatisticsReply, ResetStatistics, Leaving, MakeStem, StemReply>;
+                 StatisticsReply, ResetStatistics, Leaving, MakeStem, StemReply, TrainReady>;
 
 // A whole frame, header included. Error(limit_exceeded) past kMaxFrameSize.
 Blob encode_frame(const Message& message);

@@ -3,7 +3,7 @@
 //   imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N] [--batch-wait MICROSECONDS]
 //                    [--idle-timeout SECONDS] [--decode-threads N] [--request-bytes N] [--request-patience MILLISECONDS]
 //                    [--device-plugin FILE]
-//   imagecalc-runner --train        messages on standard input and output
+//   imagecalc-runner --train [--device-plugin FILE]        messages on standard input and output
 //
 // Whoever starts it should call set_runner_environment: otherwise it starts twice.
 #include <fcntl.h>
@@ -33,7 +33,7 @@ constexpr char kUsage[] =
     "usage: imagecalc-runner --serve --socket PATH --lifeline FD [--threads N] [--cache-bytes N]\n"
     "                        [--batch-wait MICROSECONDS] [--idle-timeout SECONDS] [--decode-threads N]\n"
     "                        [--request-bytes N] [--request-patience MILLISECONDS] [--device-plugin FILE]\n"
-    "       imagecalc-runner --train\n";
+    "       imagecalc-runner --train [--device-plugin FILE]\n";
 
 constexpr std::chrono::microseconds kMaxBatchWait{1'000'000};  // nobody wants to wait longer for company
 
@@ -137,10 +137,10 @@ void serve_until_stopped(const ServeOptions& options) {
 }
 
 // Messages keep the standard output for themselves: what libraries print goes to standard error.
-void train_on_standard_streams() {
+void train_on_standard_streams(const std::string& device_plugin) {
   int out = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
-  train(STDIN_FILENO, out);
+  train(STDIN_FILENO, out, device_plugin);
 }
 
 }  // namespace
@@ -155,7 +155,7 @@ int main(int argc, char** argv) {
   become_helper();
   int status = 0;
   try {
-    options.mode == Mode::serve ? serve_until_stopped(options.serve) : train_on_standard_streams();
+    options.mode == Mode::serve ? serve_until_stopped(options.serve) : train_on_standard_streams(options.serve.device_plugin);
   } catch (const std::exception& error) {
     log_line(error.what());
     status = 1;

@@ -72,13 +72,13 @@ void add_messages(const Folder& folder) {
       LoadModel{{}, bytes},
       InspectModel{bytes, {{24, 24}, {82, 1}}, true},
       InspectReply{{{4, ""}, {0, "too small"}}, 123456, false, true, "it has none"},
-      TrainSetup{.model = bytes, .classes = 4, .size = 256},
+      TrainSetup{.model = bytes, .classes = 4, .size = 256, .device = {DeviceChoice::Kind::cuda, 1}},
       AddImages{{{bytes, 3, true}, {{}, 0, false}}},
       AddReply{879, 222, {{3, "not a JPEG file"}}},
       MeasureStorage{},
       StorageReply{{1.5f, 2.5f}, {0.25f, 0.5f}},
-      Train{format, 20, 7, std::nullopt, true, {}, 0},
-      Train{rgb, 20, 7, bytes, false, 0.5f, 4},
+      Train{format, 20, 7, std::nullopt, true, {}, 0, true},
+      Train{rgb, 20, 7, bytes, false, 0.5f, 4, false},
       Progress{3, 20, 0.75f},
       TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 20, 0.8f, 0.9f, {}, bytes},
       ReadStatistics{},
@@ -86,7 +86,8 @@ void add_messages(const Folder& folder) {
       StatisticsReply{.engines = {EngineChoice::libtorch}, .devices = {"cuda:0"}, .models = {{{}, 5, {}, {{.plan = "plain"}}}}},
       Leaving{},
       MakeStem{4},
-      StemReply{bytes}};
+      StemReply{bytes},
+      TrainReady{2}};
   for (std::size_t n = 0; n < messages.size(); ++n) folder.add("message-" + std::to_string(n), encode_frame(messages[n]));
 }
 

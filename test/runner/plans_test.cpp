@@ -157,6 +157,30 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// As choices of several sizes make them, each for itself.
+TEST(PlansOfOneModel, MayBeMadeAtOnce) {
+  const auto module = std::make_shared<FreezableModule>(load_module(test::exported_model("script")));
+  const Coded coded(kSmall);
+  const Scores plain = plain_recipe(module).make(coded.size, 1)->run({coded.tensors.data(), kPictures}, 1);
+  constexpr int kThreads = 4, kRounds = 3;
+  std::vector<std::vector<std::string>> wrong(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (std::vector<std::string>& found : wrong) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < kRounds; ++round) {
+          for (const Recipe& recipe : torch_recipes(module)) {
+            const Scores scores = recipe.make(coded.size, 8)->run({coded.tensors.data(), kPictures}, 1);
+            const std::string difference = score_difference(plain, scores);
+            if (!difference.empty()) found.push_back(recipe.name + ": " + difference);
+          }
+        }
+      });
+    }
+  }
+  for (const auto& found : wrong) EXPECT_EQ(found, std::vector<std::string>());
+}
+
 // The same for all the models of a folder that the environment names: scripts/torch2.sh makes some.
 TEST(MoreModels, EveryPlanGivesThePlainScores) {
   const char* folder = std::getenv("IMAGECALC_MORE_MODELS");

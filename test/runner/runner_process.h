@@ -176,10 +176,12 @@ class ServingRunner {
 
 class TrainingRunner {
  public:
-  TrainingRunner() {
+  explicit TrainingRunner(const std::vector<std::string>& options = {}) {
+    std::vector<std::string> arguments{IMAGECALC_RUNNER, "--train"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
     auto [child_in, to_child] = make_pipe();
     auto [from_child, child_out] = make_pipe();
-    child_.emplace(std::vector<std::string>{IMAGECALC_RUNNER, "--train"}, [&] {
+    child_.emplace(arguments, [&] {
       set_runner_environment();
       ::dup2(child_in.get(), STDIN_FILENO);
       ::dup2(child_out.get(), STDOUT_FILENO);

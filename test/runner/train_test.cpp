@@ -73,6 +73,7 @@ TrainSetup setup_for(const Blob& model) {
   setup.threads = 2;
   setup.batch_size = 20;
   setup.max_pixels = 100'000'000;
+  setup.device = parse_device("cpu");
   return setup;
 }
 
@@ -96,8 +97,8 @@ Failure expect_failure(const Message& message) {
   return failure ? *failure : Failure{};
 }
 
-void set_up(TrainingRunner& runner, const TrainSetup& setup) {
-  expect_reply<Done>(runner.ask(setup));
+void set_up(TrainingRunner& runner, const TrainSetup& setup, std::uint32_t at_once = 1) {
+  EXPECT_EQ(expect_reply<TrainReady>(runner.ask(setup)).at_once, at_once);
   auto reply = expect_reply<AddReply>(runner.ask(images()));
   EXPECT_EQ(reply.training, 200u);
   EXPECT_EQ(reply.validation, 80u);
@@ -198,7 +199,7 @@ TEST(Training, ARareClassCountsAsMuchWhereClassesAreBalanced) {
     TrainingRunner runner;
     TrainSetup setup = setup_for(test::exported_model("script"));
     setup.balanced = balanced;
-    expect_reply<Done>(runner.ask(setup));
+    expect_reply<TrainReady>(runner.ask(setup));
     expect_reply<AddReply>(runner.ask(unbalanced_images()));
     accuracy[balanced] = expect_reply<TrainReply>(runner.ask(train_for("1x1/b8/k3/q20@64", 10))).accuracy;
   }
@@ -232,6 +233,60 @@ TEST(Training, ReadsRgbToo) {
     EXPECT_GT(reply.normalisation.mean[c], 0.05);
     EXPECT_LT(reply.normalisation.mean[c], 0.95);
   }
+}
+
+// The CPU in the place of two GPUs.
+const std::vector<std::string> kTwoDevices{"--device-plugin", IMAGECALC_HOST_DEVICE};
+
+TEST(TrainingOnDevices, TrainsOneOnEachAtATime) {
+  TrainSetup setup = setup_for(test::exported_model("script"));
+  TrainingRunner alone;
+  set_up(alone, setup);
+  const Train request = train_for("1x1/b8/k3/q20@64", 4);
+  const auto on_cpu = expect_reply<TrainReply>(alone.ask(request));
+
+  setup.device = parse_device("auto");
+  TrainingRunner runner(kTwoDevices);
+  set_up(runner, setup, 2);
+  Train first = request, second = train_for("1x1/b8/k2/q20@64", 6), third = train_for("1x1/b8/k2/q20@64", 4);
+  first.more_follow = second.more_follow = true;
+  second.try_bf16 = true;
+  third.stem = 5;
+  Channel& channel = runner.conversation().channel();
+  channel.send(first);
+  channel.send(second);
+  std::vector<Progress> steps;
+  auto reply = expect_reply<TrainReply>(runner.ask(third, [&](const Progress& progress) { steps.push_back(progress); }));
+  EXPECT_EQ(reply.epochs, 4u);
+  EXPECT_NEAR(reply.accuracy, on_cpu.accuracy, 0.2) << "on one thread";
+  EXPECT_GT(reply.accuracy, 0.4) << "chance is 0.25";
+  ASSERT_EQ(steps.size(), 10u) << "the third does not begin";
+  EXPECT_EQ(steps.back().step, 10u);
+  EXPECT_EQ(steps.back().steps, 14u) << "of all three";
+  reply = expect_reply<TrainReply>(*channel.receive());
+  EXPECT_EQ(reply.epochs, 6u);
+  EXPECT_EQ(reply.bf16_accuracy.has_value(), has_bf16());
+  EXPECT_FALSE(reply.weights.empty());
+  const Failure failure = expect_failure(*channel.receive());
+  EXPECT_NE(failure.message.find("stem"), std::string::npos) << failure.message;
+
+  Train untrained = train_for("1x1/b8/k2/q20@64", 0);
+  untrained.start_from = reply.weights;
+  EXPECT_EQ(expect_reply<TrainReply>(runner.ask(untrained)).accuracy, reply.accuracy) << "what one has learned another goes on with";
+}
+
+TEST(TrainingOnDevices, AreThoseThatWereAskedFor) {
+  TrainSetup setup = setup_for(test::exported_model("script"));
+  for (auto [choice, at_once] : {std::pair("cpu", 1u), std::pair("cuda", 2u), std::pair("cuda:1", 1u), std::pair("auto", 2u)}) {
+    setup.device = parse_device(choice);
+    TrainingRunner runner(kTwoDevices);
+    EXPECT_EQ(expect_reply<TrainReady>(runner.ask(setup)).at_once, at_once) << choice;
+  }
+  setup.device = parse_device("cuda");
+  TrainingRunner without({"--device-plugin", "/nowhere"});
+  const Failure failure = expect_failure(without.ask(setup));
+  EXPECT_EQ(failure.fault, Fault::no_device);
+  EXPECT_NE(failure.message.find("built without CUDA"), std::string::npos) << failure.message;
 }
 
 TEST(Training, RefusesModelsThatDoNotFit) {

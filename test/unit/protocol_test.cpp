@@ -47,7 +47,8 @@ std::vector<Message> all_messages() {
                    .seed = ~0ull,
                    .max_pixels = 1,
                    .memory = 12345,
-                   .spool_folder = "base/pgsql_tmp"};
+                   .spool_folder = "base/pgsql_tmp",
+                   .device = {DeviceChoice::Kind::cuda, 1}};
   return {Hello{},
           Hello{99},
           Done{},
@@ -73,8 +74,8 @@ std::vector<Message> all_messages() {
           AddReply{879, 222, {{3, "not a JPEG file"}}},
           MeasureStorage{16, 3},
           StorageReply{std::vector<float>(6048, 1.5f), std::vector<float>(6048, 0.25f)},
-          Train{format_input(), 20, 7, std::nullopt, true, {}, 0},
-          Train{rgb_input(), 20, 7, Blob(100, 8), false, 0.5f, 4},
+          Train{format_input(), 20, 7, std::nullopt, true, {}, 0, true},
+          Train{rgb_input(), 20, 7, Blob(100, 8), false, 0.5f, 4, false},
           Progress{3, 20, 0.75f},
           TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 20, std::nullopt, 0.9f, some_normalisation(), Blob(40, 2)},
           TrainReply{0.91f, 0.99f, 0.3f, 12.0f, 10, 0.8f, std::nullopt, {}, Blob(40, 2)},
@@ -83,6 +84,7 @@ std::vector<Message> all_messages() {
           Leaving{},
           MakeStem{4},
           StemReply{Blob(30, 6)},
+          TrainReady{8},
           StatisticsReply{.pid = 77,
                           .threads = 2,
                           .engines = {EngineChoice::libtorch, EngineChoice::openvino},
@@ -185,14 +187,18 @@ TEST(Protocol, FieldsArrive) {
   EXPECT_EQ(setup.max_pixels, 1);
   EXPECT_EQ(setup.memory, 12345u);
   EXPECT_EQ(setup.spool_folder, "base/pgsql_tmp");
+  EXPECT_EQ(to_string(setup.device), "cuda:1");
 
   EXPECT_TRUE(std::get<InspectReply>(back(messages[11])).onnx);
   EXPECT_EQ(std::get<InspectReply>(back(messages[11])).stem_refusal, "it has none");
   EXPECT_FALSE(std::get<Train>(back(messages[17])).start_from.has_value());
   EXPECT_TRUE(std::get<Train>(back(messages[17])).try_bf16);
+  EXPECT_TRUE(std::get<Train>(back(messages[17])).more_follow);
   EXPECT_EQ(std::get<Train>(back(messages[18])).start_from, Blob(100, 8));
   EXPECT_EQ(std::get<Train>(back(messages[18])).least_halfway, 0.5f);
   EXPECT_EQ(std::get<Train>(back(messages[18])).stem, 4u);
+  EXPECT_FALSE(std::get<Train>(back(messages[18])).more_follow);
+  EXPECT_EQ(std::get<TrainReady>(back(messages[27])).at_once, 8u);
   auto scored = std::get<InferReply>(back(messages[7]));
   EXPECT_EQ(scored.scores, (std::vector<float>{0.5f, -1.0f, 3.25f, 1e30f}));
   ASSERT_EQ(scored.failures.size(), 1u);

@@ -43,6 +43,7 @@ Trial run(const TrialPlan& plan, std::size_t number, const Curve& accuracy) {
 struct History {
   std::vector<TrialPlan> plans;
   std::vector<Trial> trials;
+  std::size_t rounds = 0;  // where several run at a time
 };
 
 History simulate(const Search& search, const Curve& accuracy) {
@@ -441,6 +442,105 @@ TEST(SearchRun, ResumesTheSameWayFromEveryPrefix) {
       }
     }
   }
+}
+
+// As simulate(), with several devices to train on. Checks that no trial of a round waits for another of it.
+History simulate_together(const Search& search, const Curve& accuracy, std::size_t devices) {
+  History whole;
+  for (auto plans = search.next_together({}, devices); !plans.empty(); plans = search.next_together(whole.trials, devices)) {
+    EXPECT_LE(plans.size(), devices);
+    ++whole.rounds;
+    const int ended = int(whole.trials.size());
+    for (const TrialPlan& plan : plans) {
+      EXPECT_LE(plan.parent.value_or(0), ended) << "the weights of a trial that still runs";
+      EXPECT_EQ(plan.kind == TrialKind::final, plans.front().kind == TrialKind::final);
+      whole.plans.push_back(plan);
+      whole.trials.push_back(run(plan, whole.trials.size() + 1, accuracy));
+    }
+    if (whole.trials.size() > 1000) throw std::runtime_error("the search does not end");
+  }
+  return whole;
+}
+
+TEST(SearchTogether, OneIsTheNextOne) {
+  for (const Case& c : cases()) {
+    const Search search(c.candidates, c.settings, c.budgets);
+    const History whole = simulate_together(search, c.accuracy, 1), one_by_one = simulate(search, c.accuracy);
+    ASSERT_EQ(whole.plans.size(), one_by_one.plans.size()) << c.name;
+    for (std::size_t i = 0; i < whole.plans.size(); ++i) EXPECT_TRUE(same(whole.plans[i], one_by_one.plans[i])) << c.name;
+  }
+}
+
+TEST(SearchTogether, ChoosesNearlyAsWellInFewerRounds) {
+  for (const Case& c : cases()) {
+    SCOPED_TRACE(c.name);
+    const Search search(c.candidates, c.settings, c.budgets);
+    const History whole = simulate_together(search, c.accuracy, 4), one_by_one = simulate(search, c.accuracy);
+    std::set<std::size_t> explored;
+    for (std::size_t i = 0; i < whole.plans.size(); ++i) {
+      const TrialPlan& plan = whole.plans[i];
+      EXPECT_EQ(plan.kind == TrialKind::final, i >= explorations(whole)) << "finalists come last";
+      if (plan.candidate && plan.kind != TrialKind::final) {
+        EXPECT_TRUE(explored.insert(*plan.candidate).second) << "no format is explored twice";
+      }
+    }
+    EXPECT_LE(whole.rounds, one_by_one.trials.size() / 2 + 3);
+    EXPECT_LE(whole.trials.size(), one_by_one.trials.size() + 4);
+    const auto chosen = search.choose(whole.trials), chosen_one_by_one = search.choose(one_by_one.trials);
+    ASSERT_TRUE(chosen && chosen_one_by_one);
+    if (!c.budgets.max_accuracy_loss) {
+      EXPECT_GE(c.accuracy(*chosen), c.accuracy(*chosen_one_by_one) - 0.03);
+    } else {
+      EXPECT_LE(c.candidates[*chosen].latency_us, 1.2 * c.candidates[*chosen_one_by_one].latency_us);
+    }
+  }
+}
+
+TEST(SearchTogether, GoesOnFromEveryPrefix) {
+  for (const Case& c : cases()) {
+    if (c.candidates.size() > 200) continue;  // these take long
+    SCOPED_TRACE(c.name);
+    const Search search(c.candidates, c.settings, c.budgets);
+    const History whole = simulate_together(search, c.accuracy, 4);
+    for (std::size_t done = 0; done <= whole.trials.size(); ++done) {
+      const std::vector<Trial> prefix(whole.trials.begin(), whole.trials.begin() + long(done));
+      const auto plans = search.next_together(prefix, 4);
+      EXPECT_EQ(plans.empty(), !search.next(prefix).has_value()) << done;
+      for (const TrialPlan& plan : plans) EXPECT_LE(plan.parent.value_or(0), int(done)) << "not trained yet";
+    }
+  }
+}
+
+TEST(SearchTogether, StopsOnlyByWhatHasEnded) {
+  const Search search(ladder(160), {.trials_per_bucket = 2}, kUnbound);
+  std::vector<Trial> trials;
+  bool may_stop = false;
+  for (auto plans = search.next_together({}, 4); !plans.empty(); plans = search.next_together(trials, 4)) {
+    double best = 0, gain = 0.1;
+    for (const Trial& trial : trials) best = std::max(best, trial.kind == TrialKind::final ? 0 : trial.accuracy);
+    for (const TrialPlan& plan : plans) {
+      if (plan.least_halfway) {
+        may_stop = true;
+        EXPECT_LE(*plan.least_halfway, best - gain + 1e-9);
+      }
+      trials.push_back(run(plan, trials.size() + 1, hill));
+      if (plan.kind == TrialKind::transfer) trials.back().halfway = trials.back().accuracy - gain;
+    }
+  }
+  EXPECT_TRUE(may_stop);
+}
+
+TEST(SearchTogether, WaitsForWeightsAndThenUsesAllDevices) {
+  const Search search(ladder(96), {}, kUnbound);
+  EXPECT_EQ(search.next_together({}, 4).size(), 1u) << "the others need its weights";
+  const auto second = search.next_together({measured(1, 95, 0.8, TrialKind::scratch)}, 4);
+  ASSERT_EQ(second.size(), 4u);
+  for (const TrialPlan& plan : second) EXPECT_EQ(plan.parent, 1);
+  const Search with_reference(ladder(96), {.train_reference = true}, kUnbound);
+  const auto first = with_reference.next_together({}, 4);
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first[0].kind, TrialKind::reference);
+  EXPECT_EQ(first[1].kind, TrialKind::scratch);
 }
 
 TEST(SearchRun, IgnoresTrialsOfUnknownCandidates) {

@@ -13,6 +13,7 @@
 
 namespace imagecalc {
 
+class Backend;
 class FreezableModule;
 
 // Values on their way to a device, which makes tensors of them when a plan of that device asks.
@@ -47,6 +48,9 @@ class Device {
   // The ways to run a module on it: the plain one first. Their plans take tensors, which they copy there, as well as what was
   // sent. Where its memory is too small for a batch they halve it; Error(out_of_memory) where one image is too much.
   virtual std::vector<Recipe> recipes(std::shared_ptr<FreezableModule> module) = 0;
+
+  // For code of LibTorch that works on it by itself.
+  virtual Backend& backend() = 0;
 };
 
 // The devices that this process has.
@@ -62,8 +66,10 @@ class Devices {
 
   bool has_failed() const;  // one of them
 
-  // Which of them a request is for, or kCpu; those of a kind take turns. automatic: none that has failed. Throws
-  // Error(no_device) where it asks for one that is not there.
+  // Those that a choice allows; none: the CPU. automatic: none that has failed. Throws Error(no_device) where it asks for one that
+  // is not there.
+  std::vector<int> allowed(DeviceChoice choice) const;
+  // One of them, or kCpu; they take turns.
   int pick(DeviceChoice choice) const;
 
  private:

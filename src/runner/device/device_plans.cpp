@@ -34,14 +34,14 @@ void move_constants(torch::jit::Block* block, c10::Device place, at::ScalarType 
   }
 }
 
-Module plain_module(const FreezableModule& module, c10::Device place) {
+Module plain_module(FreezableModule& module, c10::Device place) {
   Module made = module.copy();
   made.to(place);
   return made;
 }
 
-Module prepared_module(const Steps& steps, const FreezableModule& module, TensorSize size, c10::Device place) {
-  Module made = torch::jit::freeze(module.copy());
+Module prepared_module(const Steps& steps, FreezableModule& module, TensorSize size, c10::Device place) {
+  Module made = module.frozen_copy();
   if (steps.specialise) specialise(made, size);
   if (steps.channels_last) use_channels_last(made);
   move_constants(made.get_method("forward").graph()->block(), place, steps.type());

@@ -24,6 +24,8 @@ class TorchDevice : public Device {
     return device_recipes(backend_, std::move(module));
   }
 
+  Backend& backend() override { return *backend_; }
+
  private:
   const std::shared_ptr<Backend> backend_;
 };

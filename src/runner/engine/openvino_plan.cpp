@@ -273,11 +273,8 @@ using Edit = void (*)(torch::jit::Module& frozen, TensorSize size);
 // edit: what is done to the module first, if anything.
 ModelFor models_of(std::shared_ptr<FreezableModule> module, Edit edit = nullptr) {
   return [=](std::size_t images, TensorSize size) {
-    torch::jit::Module made = module->frozen();
-    if (edit) {
-      made = made.clone();
-      edit(made, size);
-    }
+    torch::jit::Module made = edit ? module->frozen_copy() : module->frozen();
+    if (edit) edit(made, size);
     return to_openvino(made, {static_cast<std::int64_t>(images), 3, size.height, size.width});
   };
 }

@@ -49,9 +49,13 @@ struct Steps {
   bool change_weights() const { return specialise || channels_last || optimize; }
 };
 
+Module freeze_module(const Module& module) {
+  return guard_torch("the module could not be frozen", [&] { return torch::jit::freeze(module); });
+}
+
 Module apply(const Steps& steps, FreezableModule& module, TensorSize size) {
   if (!steps.change_weights()) return module.frozen();
-  Module made = module.frozen().clone();
+  Module made = module.frozen_copy();
   if (steps.specialise) specialise(made, size);
   if (steps.channels_last) use_channels_last(made);
   if (steps.optimize) made = torch::jit::optimize_for_inference(made);
@@ -76,19 +80,24 @@ Recipe torch_recipe(const char* name, std::shared_ptr<FreezableModule> module, S
 const Module& FreezableModule::frozen() {
   std::lock_guard lock(mutex_);
   if (!frozen_) {
-    frozen_ = guard_torch("the module could not be frozen", [&] { return torch::jit::freeze(module_); });
+    frozen_ = freeze_module(module_);
     has_frozen_ = true;
   }
   return *frozen_;
 }
 
-Module FreezableModule::copy() const {
+Module FreezableModule::copy() {
   std::stringstream file;
-  module_.save(file);
+  {
+    std::lock_guard lock(mutex_);
+    module_.save(file);
+  }
   Module made = torch::jit::load(file);
   made.eval();
   return made;
 }
+
+Module FreezableModule::frozen_copy() { return freeze_module(copy()); }
 
 Recipe plain_recipe(std::shared_ptr<FreezableModule> module) {
   return {EngineChoice::libtorch, "plain", [=](TensorSize size, std::size_t) {

@@ -22,9 +22,10 @@ class FreezableModule {
 
   const torch::jit::Module& plain() const { return module_; }
   const torch::jit::Module& frozen();
-  // As plain(), with code of its own. Clones share their original's, which keeps the code and the constants of all of them
-  // until the last one goes, and is not for several threads to add to.
-  torch::jit::Module copy() const;
+  // As plain() and frozen(), to be changed: with code of their own. Clones share their original's, which keeps the code and the
+  // constants of all of them until the last one goes, and is not for several threads to add to.
+  torch::jit::Module copy();
+  torch::jit::Module frozen_copy();
 
   std::size_t weight_bytes() const { return weight_bytes_; }
   // Its own weights and those of its frozen form.
@@ -34,7 +35,7 @@ class FreezableModule {
   const torch::jit::Module module_;
   const std::size_t weight_bytes_;
   std::atomic<bool> has_frozen_ = false;
-  std::mutex mutex_;
+  std::mutex mutex_;  // of the module's code, and of what follows
   std::optional<torch::jit::Module> frozen_;
 };
 

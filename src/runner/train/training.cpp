@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <future>
+#include <mutex>
 #include <numbers>
 #include <numeric>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <torch/optim/sgd.h>
 
 #include "codec/mirror.h"
+#include "runner/device/device_guard.h"
 #include "runner/engine/openvino_plan.h"
 #include "runner/engine/stem.h"
 #include "runner/engine/torch_module.h"
@@ -45,17 +47,17 @@ bool suffice_for(Augmentation augmentation, const ModelInput& input) {
 class Loader {
  public:
   Loader(const ModelInput& input, const Normalisation& normalisation, const TrainSetup& setup, const DataSet& data,
-         std::uint64_t seed, const Interrupt& interrupt)
+         const TrainingPlace& place, std::uint64_t seed, const Interrupt& interrupt)
       : training_(data.training()),
         input_(input),
         normalisation_(normalisation),
         limits_{.max_pixels = setup.max_pixels},
         size_(tensor_size(input)),
-        threads_(setup.threads),
+        threads_(place.threads),
         augmentation_(setup.augmentation),
         seed_(seed),
         interrupt_(interrupt) {
-    if (suffice_for(augmentation_, input_)) store(data.memory_left(), setup.spool_folder);
+    if (suffice_for(augmentation_, input_)) store(data.memory_left() / place.at_once, setup.spool_folder);
   }
 
   // Of the training pictures.
@@ -161,28 +163,44 @@ Blob save(const torch::jit::Module& module, const std::string& what, Fault fault
   return {bytes.begin(), bytes.end()};
 }
 
+// at::manual_seed would seed all devices, those of other trainings, too.
+void seed_generator(c10::Device place, std::uint64_t seed) {
+  at::Generator generator = at::globalContext().defaultGenerator(place);
+  std::lock_guard lock(generator.mutex());
+  generator.set_current_seed(seed);
+}
+
+c10::Device place_of(Device* device) { return device ? device->backend().place() : c10::Device(c10::kCPU); }
+
 // What a training starts from. Layers that are new, and what it draws later, follow from its seed.
-torch::jit::Module module_of(const TrainSetup& setup, const Train& request) {
+torch::jit::Module module_of(const TrainSetup& setup, const Train& request, c10::Device place) {
+  static std::mutex drawing;  // layers are drawn from the CPU's generator, which all trainings share
   torch::jit::Module module = load_module(request.start_from ? *request.start_from : setup.model);
-  at::manual_seed(request.seed);
+  std::lock_guard lock(drawing);
+  seed_generator(c10::kCPU, request.seed);
   if (request.stem > 0) set_stem(module, static_cast<int>(request.stem));
+  if (place.type() != c10::kCPU) seed_generator(place, request.seed);
+  module.to(place);
   return module;
 }
 
 class Training {
  public:
-  Training(const TrainSetup& setup, const DataSet& data, const Train& request, const Interrupt& interrupt)
+  Training(const TrainSetup& setup, const DataSet& data, const Train& request, const TrainingPlace& place,
+           const Interrupt& interrupt)
       : setup_(setup),
         request_(request),
         data_(data),
         interrupt_(interrupt),
-        module_(module_of(setup, request)),
+        threads_(place.threads),
+        place_(place_of(place.device)),
+        module_(module_of(setup, request, place_)),
         normalisation_(
-            measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, setup.threads, interrupt)),
-        loader_(request.input, normalisation_, setup, data, request.seed, interrupt),
+            measure_normalisation(spread(data.training(), kNormalisationPictures), request.input, threads_, interrupt)),
+        loader_(request.input, normalisation_, setup, data, place, request.seed, interrupt),
         batch_size_(std::min<std::size_t>(setup.batch_size, data.training().size())),
         batches_(data.training().size() / batch_size_),
-        class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes) : at::Tensor()) {}
+        class_weights_(setup.balanced ? balanced_weights(data.training(), setup.classes).to(place_) : at::Tensor()) {}
 
   TrainReply run(const std::function<void(const Progress&)>& progress) {
     TrainReply reply;
@@ -190,6 +208,7 @@ class Training {
     reply.normalisation = normalisation_;
     if (reply.epochs == request_.epochs) {
       guard_torch("the model could not be evaluated", [&] { evaluate(reply); });
+      module_.to(c10::kCPU);
       reply.weights = save(module_, "trained model", Fault::limit_exceeded);
     }
     reply.seconds = std::chrono::duration<float>(std::chrono::steady_clock::now() - start_).count();
@@ -249,14 +268,14 @@ class Training {
 
   double step(Batch& batch, torch::optim::SGD& optimizer) {
     optimizer.zero_grad();
-    at::Tensor loss = at::cross_entropy_loss(scores_of(batch), label_tensor(batch), class_weights_);
+    at::Tensor loss = at::cross_entropy_loss(scores_of(batch), labels_of(batch), class_weights_);
     loss.backward();
     optimizer.step();
     return loss.item<double>();
   }
 
   at::Tensor scores_of(Batch& batch) {
-    at::Tensor scores = forward(module_, loader_.tensor(batch));
+    at::Tensor scores = forward(module_, loader_.tensor(batch).to(place_));
     if (scores.size(1) != setup_.classes) {
       throw Error(Fault::bad_model,
                   "the model gives " + std::to_string(scores.size(1)) + " scores, but the data has " +
@@ -266,11 +285,15 @@ class Training {
     return scores;
   }
 
-  // The trained model in bfloat16, where it is wanted and this machine can. A model that OpenVINO cannot run has none.
+  at::Tensor labels_of(Batch& batch) const { return label_tensor(batch).to(place_); }
+
+  // The trained model in bfloat16 on the CPU, where it is wanted and this machine can. A model that OpenVINO cannot run has none.
   std::shared_ptr<Plan> bf16_plan() const {
     if (!request_.try_bf16 || !has_bf16()) return nullptr;
     try {
-      const Recipe recipe = bf16_recipe(std::make_shared<FreezableModule>(module_), static_cast<int>(setup_.threads));
+      torch::jit::Module module = guard_torch("the model could not be copied", [&] { return module_.deepcopy(); });
+      guard_torch("the model could not be copied", [&] { module.to(c10::kCPU); });
+      const Recipe recipe = bf16_recipe(std::make_shared<FreezableModule>(std::move(module)), static_cast<int>(threads_));
       return recipe.make(tensor_size(request_.input), batch_size_);
     } catch (const Error&) {
       return nullptr;
@@ -279,17 +302,17 @@ class Training {
 
   // How many of a batch a plan gets right.
   std::int64_t correct_of(Plan& plan, Batch& batch) const {
-    Scores scores = plan.run({batch.samples.data(), batch.labels.size()}, static_cast<int>(setup_.threads));
+    Scores scores = plan.run({batch.samples.data(), batch.labels.size()}, static_cast<int>(threads_));
     std::int64_t shape[] = {static_cast<std::int64_t>(batch.labels.size()), scores.outputs};
     return correct_of(at::from_blob(scores.values.data(), shape, at::kFloat), batch);
   }
   static std::int64_t correct_of(const at::Tensor& scores, Batch& batch) {
-    return scores.argmax(1).eq(label_tensor(batch)).sum().item<std::int64_t>();
+    return scores.argmax(1).eq(label_tensor(batch).to(scores.device())).sum().item<std::int64_t>();
   }
 
   static std::int64_t in_top_of(const at::Tensor& scores, Batch& batch) {
     const at::Tensor best = std::get<1>(scores.topk(std::min(kTop, scores.size(1)), 1));
-    return best.eq(label_tensor(batch).unsqueeze(1)).sum().item<std::int64_t>();
+    return best.eq(label_tensor(batch).to(scores.device()).unsqueeze(1)).sum().item<std::int64_t>();
   }
 
   // In bfloat16, too, once all epochs are done.
@@ -310,7 +333,7 @@ class Training {
       correct += correct_of(scores, batch);
       in_top += in_top_of(scores, batch);
       if (bf16) bf16_correct += correct_of(*bf16, batch);
-      loss += at::cross_entropy_loss(scores, label_tensor(batch)).item<double>() * static_cast<double>(count);
+      loss += at::cross_entropy_loss(scores, labels_of(batch)).item<double>() * static_cast<double>(count);
     }
     const auto part = [&](std::int64_t pictures) {
       return static_cast<float>(static_cast<double>(pictures) / static_cast<double>(samples.size()));
@@ -326,6 +349,8 @@ class Training {
   const Train& request_;
   const DataSet& data_;
   const Interrupt& interrupt_;
+  const std::uint32_t threads_;
+  const c10::Device place_;
   torch::jit::Module module_;
   const Normalisation normalisation_;
   const Loader loader_;
@@ -343,12 +368,12 @@ void check_trainable(const TrainSetup& setup) {
 
 Blob make_stem(const Blob& model, std::uint32_t kernel) {
   torch::jit::Module module = load_module(model);
-  at::manual_seed(kernel);  // the same one each time it is asked for
+  seed_generator(c10::kCPU, kernel);  // the same one each time it is asked for
   set_stem(module, static_cast<int>(kernel));
   return save(module, "model with a stem of " + std::to_string(kernel) + " x " + std::to_string(kernel), Fault::bad_model);
 }
 
-TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train& request,
+TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train& request, const TrainingPlace& place,
                        const std::function<void(const Progress&)>& progress, const Interrupt& interrupt) {
   if (data.training().size() < 2 || data.validation().empty()) {
     throw Error(Fault::invalid_argument,
@@ -356,8 +381,17 @@ TrainReply train_model(const TrainSetup& setup, const DataSet& data, const Train
                     std::to_string(data.validation().size()) + " to validate",
                 "At least 2 pictures to train and 1 to validate are needed.");
   }
-  at::set_num_threads(static_cast<int>(setup.threads));
-  return Training(setup, data, request, interrupt).run(progress);
+  at::set_num_threads(static_cast<int>(place.threads));
+  auto run = [&] { return Training(setup, data, request, place, interrupt).run(progress); };
+  if (!place.device) return run();
+  static std::once_flag set;
+  std::call_once(set, [] { at::globalContext().setDeterministicCuDNN(true); });
+  try {
+    return guard_device(place.device->backend(), run);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::out_of_memory) throw;
+    throw Error(Fault::out_of_memory, error.what(), "Use a smaller batch_size, or imagecalc.device = 'cpu'.");
+  }
 }
 
 }  // namespace imagecalc
