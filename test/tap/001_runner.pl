@@ -63,7 +63,7 @@ is_deeply([ grep { maps_torch($_) } $postmaster, grep { $_ != $runners[0] } desc
 my ($pkglibdir) = run_command([ 'pg_config', '--pkglibdir' ]);
 my ($libraries) = run_command([ 'ldd', "$pkglibdir/imagecalc.so" ]);
 like($libraries, qr/libjpeg/, 'ldd shows what the module is linked with');
-unlike($libraries, qr/torch|c10|openblas/, 'which is not LibTorch');
+unlike($libraries, qr/libtorch|libc10|openblas/, 'which is not LibTorch');
 
 my $socket = $node->data_dir . '/pg_stat_tmp/imagecalc.sock';
 is(sprintf('%o', (stat $socket)[2] & 07777), '600', 'only the server\'s own user reaches the socket');
