@@ -129,7 +129,8 @@ CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage
         ORDER BY p.accuracy DESC, p.latency_us, p.bytes;
     END;
 COMMENT ON FUNCTION ic_explore(bigint, interval, bigint, float8) IS
-    'what-if: the formats that meet these budgets, most accurate first, from what the design has learnt; at once';
+    'what-if: the formats that meet these budgets, most accurate first, from what the design has learnt, which is about those within '
+    'its own; at once';
 
 CREATE FUNCTION ic_frontier(design bigint,
         OUT format text, OUT stem boolean, OUT accuracy real, OUT measured boolean, OUT latency_us real, OUT bytes real) RETURNS SETOF record
@@ -333,7 +334,8 @@ BEGIN
     IF NOT seen.well THEN
         RAISE EXCEPTION 'design % is %', design, seen.line
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = pg_catalog.format('Once the reason is gone, SELECT ic_resume(%s) goes on from its last finished trial.', design);
+                  HINT = pg_catalog.format('Once the reason is gone, SELECT ic_resume(%s) goes on from its last finished trial. For other '
+                                           'budgets or arguments call ic_design again.', design);
     END IF;
 END
 $$;

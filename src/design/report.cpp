@@ -74,6 +74,12 @@ for (const slider of document.querySelectorAll('input[type=range]')) slider.addE
 update();
 )js";
 
+constexpr const char* kLegend = R"html(<p>Dark dots are formats that were trained, pale ones are predicted. The line is the best accuracy at
+each cost, its shade where nine of ten trainings end; the black ring is the format that was chosen, the pink one what the sliders pick. In red,
+the network on RGB from JPEG files. Buckets are the formats in the order of their bytes, in equal parts; a bar is what is predicted of one, from
+the worst format to the best, and the line their mean. Rest the pointer on a dot to see what it is.</p>
+)html";
+
 void add_facts(std::string& page, const Report& report) {
   page += "<table>\n";
   for (const auto& [what, how_much] : report.facts) {
@@ -128,6 +134,7 @@ std::string write_page(const Report& report) {
   page += "<div class='plots'>\n";
   for (const std::string& plot : report.plots) page += plot;
   page += "</div>\n";
+  page += kLegend;
   add_pictures(page, report);
   add_formats(page, report.formats);
   return page + "<script>" + kScript + "</script>\n</body>\n</html>\n";

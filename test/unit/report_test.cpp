@@ -36,6 +36,7 @@ TEST(Report, IsAPageThatAsksForNothingOfElsewhere) {
   EXPECT_NE(page.find("<h1>Design 1 of public.&quot;a&lt;b&quot;</h1>"), page.npos);
   EXPECT_EQ(count(page, "(src|href)='?\"?(https?:|//)"), 0);
   EXPECT_EQ(count(page, "<svg "), 2);
+  EXPECT_EQ(count(page, "<p>Dark dots"), 1);
   EXPECT_EQ(count(page, "<input type='range'"), 2);
   EXPECT_EQ(count(page, "src='data:image/jpeg;base64,[A-F]{4}'"), 6);
   EXPECT_EQ(count(page, "\\[\"1x1/b8/k[1-8]/q20@64\",0\\.[0-9]{4},0\\.4000,0\\.9500,1[0-9]+,[0-9]+,(true|false)\\]"), 20);
