@@ -111,11 +111,21 @@ Format parse_format(std::string_view text) {
   return format;
 }
 
+// ic_explore makes thousands of them in a few milliseconds.
 std::string to_string(const Format& format) {
-  std::string text(kSubsamplingNames[static_cast<std::size_t>(format.subsampling)]);
-  text += "/b" + std::to_string(format.block) + "/k" + std::to_string(format.kept) + "/q" + std::to_string(format.quantizer);
-  if (format.size > 0) text.append(1, '@').append(std::to_string(format.size));
-  return text;
+  std::array<char, 64> text;  // a name and four numbers
+  char* end = text.data();
+  const auto add = [&](std::string_view part) { end = std::copy(part.begin(), part.end(), end); };
+  const auto add_number = [&](std::string_view before, int number) {
+    add(before);
+    end = std::to_chars(end, text.data() + text.size(), number).ptr;
+  };
+  add(kSubsamplingNames[static_cast<std::size_t>(format.subsampling)]);
+  add_number("/b", format.block);
+  add_number("/k", format.kept);
+  add_number("/q", format.quantizer);
+  if (format.size > 0) add_number("@", format.size);
+  return {text.data(), end};
 }
 
 std::uint32_t pack(const Format& format) {
