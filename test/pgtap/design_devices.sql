@@ -13,6 +13,13 @@ FROM (SELECT seconds, finished_at - lag(finished_at) OVER (ORDER BY trial) AS af
 WHERE extract(epoch FROM after) < seconds / 2
 $$;
 
+-- The runner is up once it has classified.
+SELECT array_agg(DISTINCT label ORDER BY label) AS labels FROM pictures \gset
+SELECT ic_import_model('cnn', :'script', labels => :'labels', input => '1x1/b8/k3/q20@64') \g /dev/null
+SELECT ic_infer('cnn', jpeg) FROM pictures LIMIT 1 \g /dev/null
+SELECT coalesce(cardinality(devices), 0) > 1 AS has_devices FROM ic_stat_runner \gset
+
+\if :has_devices
 ALTER DATABASE :"database" SET imagecalc.device = 'cpu';
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', storage => 120, size => 64, epochs => 4,
                  transfer_epochs => 2, buckets => 3, sampled_buckets => 3, trials_per_bucket => 2, seed => 1) AS id \gset
@@ -20,9 +27,7 @@ CALL ic_wait(:id);
 SELECT is(state, 'done', 'a design trains on the CPU where it is asked to') FROM ic_progress WHERE design = :id;
 SELECT is(beside_another(:id), 0::bigint, 'one trial after the other');
 ALTER DATABASE :"database" RESET imagecalc.device;
-SELECT coalesce(cardinality(devices), 0) > 1 AS has_devices FROM ic_stat_runner \gset
 
-\if :has_devices
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', storage => 120, size => 64, epochs => 4,
                  transfer_epochs => 2, buckets => 3, sampled_buckets => 3, trials_per_bucket => 2, seed => 1) AS id \gset
 CALL ic_wait(:id);
@@ -31,7 +36,7 @@ SELECT cmp_ok(beside_another(:id), '>=', 3::bigint, 'as many trials at a time');
 SELECT ok(bool_and(CASE kind WHEN 'transfer' THEN parent < trial ELSE parent IS NULL END),
           'none waits for the weights of one beside it')
 FROM ic_trials(:id);
-SELECT is(array_agg(trial ORDER BY trial), array_agg(n ORDER BY n), 'their numbers have no gaps')
+SELECT is(array_agg(trial ORDER BY trial), array_agg(n::integer ORDER BY n), 'their numbers have no gaps')
 FROM ic_trials(:id) AS t JOIN generate_series(1, (SELECT count(*) FROM ic_trials(:id))) AS n ON n = t.trial;
 SELECT is(count(*), (SELECT count(DISTINCT format) FROM ic_trials(:id) WHERE kind <> 'final'), 'and no format is tried twice')
 FROM ic_trials(:id) WHERE kind <> 'final';
