@@ -120,8 +120,8 @@ struct Rates {
   double transfer_us = 0, decode_us = 0, model_us = 0, images_per_second = 0;
 };
 
-Scores run(Model& model, const Input& input, const Ready& batch, std::size_t images, int device) {
-  const Wish wish(EngineChoice::automatic, false, device);
+Scores run(Model& model, const Input& input, const Ready& batch, std::size_t images) {
+  const Wish wish(EngineChoice::automatic, false, kDevice);
   if (!batch.sent) return model.run({batch.tensors.data(), images}, input.size, 1, wish);
   SentImages* parts[] = {batch.sent.get()};
   return model.run({parts, images}, input.size, 1, wish);
@@ -135,9 +135,9 @@ bool is_settled(const Model& model, TensorSize size) {
 }
 
 Rates measure(Model& model, const Input& input, const Options& options) {
-  run(model, input, input.prepare(), options.batch, kDevice);
+  run(model, input, input.prepare(), options.batch);
   for (int calls = 0; calls < kMostCalls && !is_settled(model, input.size); ++calls) {
-    run(model, input, input.prepare(), options.batch, kDevice);
+    run(model, input, input.prepare(), options.batch);
   }
   Rates rates;
   std::size_t batches = 0;
@@ -147,7 +147,7 @@ Rates measure(Model& model, const Input& input, const Options& options) {
   do {
     const Ready batch = next.get();
     next = std::async(std::launch::async, input.prepare);
-    const Scores scores = run(model, input, batch, options.batch, kDevice);
+    const Scores scores = run(model, input, batch, options.batch);
     rates.transfer_us += scores.device.transfer_us;
     rates.model_us += scores.device.model_us;
     if (batch.sent) {
@@ -275,7 +275,7 @@ bool measure_network(const fs::path& path, const std::vector<Blob>& files, Engin
     }
     const Scores cpu = model->run({tensors.data(), options.batch}, input.size, static_cast<int>(options.threads));
     const Rates rates = measure(*model, input, options);
-    const std::string difference = score_difference(cpu, run(*model, input, input.prepare(), options.batch, kDevice), kTolerance);
+    const std::string difference = score_difference(cpu, run(*model, input, input.prepare(), options.batch), kTolerance);
     right = right && difference.empty();
     print(input, rates, jpeg_rate, difference);
     return rates;

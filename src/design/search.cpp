@@ -376,19 +376,21 @@ std::optional<TrialPlan> Search::next(const std::vector<Trial>& trials) const {
 }
 
 // How a trial will end, as far as those before it tell; the reference perfectly, which is what is believed before it is known.
-Trial Search::guess(const TrialPlan& plan, const std::vector<Trial>& trials) const {
+Trial Search::guess(const TrialPlan& plan, const std::vector<Trial>& trials, const Record& record) const {
   Trial trial{.kind = plan.kind, .candidate = plan.candidate, .accuracy = 1, .halfway = {}, .running = true};
   for (const Trial& other : trials) trial.number = std::max(trial.number, other.number);
   ++trial.number;
   if (!plan.candidate) return trial;
-  const auto predicted = predict(trials)[*plan.candidate];
-  trial.accuracy = predicted ? predicted->accuracy : 0;
+  const auto measured = record.measured[*plan.candidate];
+  trial.accuracy = measured                 ? *measured
+                   : record.samples.empty() ? 0
+                                            : estimate(AccuracyModel(record.samples), *plan.candidate).mean;
   return trial;
 }
 
 // Whether it is the first of a bucket that was chosen by how trials in others ended: the third one or a later one.
 bool Search::opens_later_bucket(const TrialPlan& plan, const Record& record) const {
-  if (!plan.candidate || plan.kind == TrialKind::final) return false;
+  if (!plan.candidate) return false;
   const auto is_tried = [&](std::size_t format) { return record.tried[format]; };
   int sampled = 0;
   for (int other = 0; other < bucket_count(); ++other) {
@@ -402,21 +404,27 @@ bool Search::opens_later_bucket(const TrialPlan& plan, const Record& record) con
   return sampled >= 2;
 }
 
+// Whether a plan that was made by guessing how these end is to be made when they have.
+bool Search::waits_for(const std::vector<TrialPlan>& running, const TrialPlan& plan, const Record& record) const {
+  // A root is asked for until its weights are there.
+  const auto is_same = [&](const TrialPlan& other) { return other.kind == plan.kind && other.candidate == plan.candidate; };
+  if (std::any_of(running.begin(), running.end(), is_same)) return true;
+  if (plan.kind == TrialKind::final) return running.back().kind != TrialKind::final;
+  return opens_later_bucket(plan, record);
+}
+
 std::vector<TrialPlan> Search::next_together(std::vector<Trial> trials, std::size_t most) const {
+  auto plan = next(trials);
+  if (!plan) return {};
   const Record ended = read(trials);
-  std::vector<TrialPlan> plans;
+  std::vector<TrialPlan> plans{*plan};
   while (plans.size() < most) {
-    auto plan = next(trials);
-    if (!plan) break;
-    // A root is asked for until its weights are there.
-    const auto is_same = [&](const TrialPlan& other) { return other.kind == plan->kind && other.candidate == plan->candidate; };
-    if (std::any_of(plans.begin(), plans.end(), is_same)) break;
-    if (!plans.empty() && plan->kind == TrialKind::final && plans.back().kind != TrialKind::final) break;
-    if (!plans.empty() && opens_later_bucket(*plan, read(trials))) break;
+    trials.push_back(guess(plans.back(), trials, read(trials)));
+    plan = next(trials);
+    if (!plan || waits_for(plans, *plan, read(trials))) break;
     // By a guess that was too high it might stop without need.
     if (plan->least_halfway) plan->least_halfway = least_halfway(*plan->candidate, ended);
     plans.push_back(*plan);
-    trials.push_back(guess(*plan, trials));
   }
   return plans;
 }

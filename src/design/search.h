@@ -149,7 +149,8 @@ class Search {
   std::optional<TrialPlan> refine(const std::vector<int>& sampled, const Record& record) const;
   std::optional<TrialPlan> explore(const Record& record) const;
   std::optional<TrialPlan> next_finalist(const Record& record) const;
-  Trial guess(const TrialPlan& plan, const std::vector<Trial>& trials) const;
+  Trial guess(const TrialPlan& plan, const std::vector<Trial>& trials, const Record& record) const;
+  bool waits_for(const std::vector<TrialPlan>& running, const TrialPlan& plan, const Record& record) const;
   bool opens_later_bucket(const TrialPlan& plan, const Record& record) const;
   std::optional<std::size_t> best(const std::vector<std::optional<double>>& accuracy, const Record& record) const;
 

@@ -64,6 +64,7 @@ class Job {
   std::vector<CandidateRow> price(const StorageReply& storage, const LatencyFindings& latency) const;
   void search();
   void run_trials(const std::vector<TrialPlan>& plans);
+  int epochs_of(TrialKind kind) const { return kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs; }
   int next_number() const { return trials_.empty() ? 1 : trials_.back().trial.number + 1; }
   TrialRow row_for(const TrialPlan& plan, int number) const;
   Train request_for(const TrialPlan& plan, const TrialRow& row) const;
@@ -451,7 +452,7 @@ Train Job::request_for(const TrialPlan& plan, const TrialRow& row) const {
   } else {
     request.input = {.rgb = true, .rgb_size = design_.size, .format = {}};
   }
-  request.epochs = static_cast<std::uint32_t>(plan.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
+  request.epochs = static_cast<std::uint32_t>(epochs_of(plan.kind));
   // All of these look halfway, so that it is known how much is gained after it.
   if (plan.kind == TrialKind::transfer) request.least_halfway = static_cast<float>(plan.least_halfway.value_or(0));
   request.seed = mix(design_.seed, static_cast<std::uint64_t>(row.trial.number));
@@ -470,7 +471,7 @@ void Job::record(TrialRow row, const TrainReply& reply) {
   row.trial.accuracy = reply.accuracy;
   if (reply.halfway_accuracy) row.trial.halfway = *reply.halfway_accuracy;
   row.epochs = static_cast<int>(reply.epochs);
-  row.trial.stopped = row.epochs < (row.trial.kind == TrialKind::transfer ? design_.transfer_epochs : design_.epochs);
+  row.trial.stopped = row.epochs < epochs_of(row.trial.kind);
   row.top5_accuracy = reply.top5_accuracy;
   row.loss = reply.loss;
   row.seconds = reply.seconds;

@@ -304,15 +304,15 @@ class Training {
   std::int64_t correct_of(Plan& plan, Batch& batch) const {
     Scores scores = plan.run({batch.samples.data(), batch.labels.size()}, static_cast<int>(threads_));
     std::int64_t shape[] = {static_cast<std::int64_t>(batch.labels.size()), scores.outputs};
-    return correct_of(at::from_blob(scores.values.data(), shape, at::kFloat), batch);
+    return correct_of(at::from_blob(scores.values.data(), shape, at::kFloat), label_tensor(batch));
   }
-  static std::int64_t correct_of(const at::Tensor& scores, Batch& batch) {
-    return scores.argmax(1).eq(label_tensor(batch).to(scores.device())).sum().item<std::int64_t>();
+  static std::int64_t correct_of(const at::Tensor& scores, const at::Tensor& labels) {
+    return scores.argmax(1).eq(labels).sum().item<std::int64_t>();
   }
 
-  static std::int64_t in_top_of(const at::Tensor& scores, Batch& batch) {
+  static std::int64_t in_top_of(const at::Tensor& scores, const at::Tensor& labels) {
     const at::Tensor best = std::get<1>(scores.topk(std::min(kTop, scores.size(1)), 1));
-    return best.eq(label_tensor(batch).to(scores.device()).unsqueeze(1)).sum().item<std::int64_t>();
+    return best.eq(labels.unsqueeze(1)).sum().item<std::int64_t>();
   }
 
   // In bfloat16, too, once all epochs are done.
@@ -329,11 +329,11 @@ class Training {
       interrupt_.check();
       std::size_t count = std::min<std::size_t>(setup_.batch_size, order.size() - i);
       Batch batch = loader_.plain(samples, std::span(order).subspan(i, count));
-      at::Tensor scores = scores_of(batch);
-      correct += correct_of(scores, batch);
-      in_top += in_top_of(scores, batch);
+      const at::Tensor scores = scores_of(batch), labels = labels_of(batch);
+      correct += correct_of(scores, labels);
+      in_top += in_top_of(scores, labels);
       if (bf16) bf16_correct += correct_of(*bf16, batch);
-      loss += at::cross_entropy_loss(scores, labels_of(batch)).item<double>() * static_cast<double>(count);
+      loss += at::cross_entropy_loss(scores, labels).item<double>() * static_cast<double>(count);
     }
     const auto part = [&](std::int64_t pictures) {
       return static_cast<float>(static_cast<double>(pictures) / static_cast<double>(samples.size()));
