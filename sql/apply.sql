@@ -8,8 +8,8 @@ COMMENT ON FUNCTION imagecalc.try_encode(bytea, text, integer) IS 'like ic_encod
 
 CREATE FUNCTION imagecalc.keep_encoded() RETURNS trigger AS 'MODULE_PATHNAME', 'ic_keep_encoded' LANGUAGE C;
 COMMENT ON FUNCTION imagecalc.keep_encoded() IS
-    'for triggers that CALL ic_apply makes: sets the column of values, its second argument, from that of pictures, its first; '
-    'NULL with a WARNING where the file cannot be encoded. The third is the level of compression';
+    'for triggers that CALL ic_apply makes, UPDATE OF a column of pictures and one of values: sets the latter from the former where '
+    'that is new; NULL with a WARNING where the file cannot be encoded. Its argument is the level of compression';
 
 CREATE VIEW imagecalc.application WITH (security_barrier = true) AS
     SELECT i.id AS design, i.relation AS relation_name, c.oid::regclass AS relation, c.relkind AS kind, d.image_column, i.format,
@@ -185,11 +185,12 @@ BEGIN
     IF a.kind = 'r' THEN
         steps := pg_catalog.array_append(steps, pg_catalog.format('ALTER TABLE %s SET (toast_tuple_target = 8160)', a.relation));
     END IF;
-    -- Triggers fire by name: this one after those that may change the picture.
+    -- Triggers fire by name: this one after those that may change the picture. It names the target too, so that this is not
+    -- dropped without it.
     steps := pg_catalog.array_append(steps, pg_catalog.format(
-        'CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OF %I ON %s FOR EACH ROW EXECUTE FUNCTION '
-        'imagecalc.keep_encoded(%L, %L, %L)',
-        pg_catalog.left('zz_' || target::text, 63), a.image_column, a.relation, a.image_column, target, a.level));
+        'CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OF %I, %I ON %s FOR EACH ROW EXECUTE FUNCTION '
+        'imagecalc.keep_encoded(%L)',
+        pg_catalog.left('zz_' || target::text, 63), a.image_column, target, a.relation, a.level));
 
     IF dry_run THEN
         FOREACH step IN ARRAY steps LOOP

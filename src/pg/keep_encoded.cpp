@@ -26,20 +26,16 @@ struct TriggerColumns {
 };
 
 [[noreturn]] void throw_misused() {
-  throw Error(Fault::invalid_argument, "imagecalc.keep_encoded is for triggers BEFORE INSERT OR UPDATE FOR EACH ROW that ic_apply makes");
+  throw Error(Fault::invalid_argument,
+              "imagecalc.keep_encoded is for triggers BEFORE INSERT OR UPDATE OF two columns FOR EACH ROW that ic_apply makes");
 }
 
-int column_number(TupleDesc columns, const char* name, const Trigger& trigger) {
-  const int number = pg([&] { return SPI_fnumber(columns, name); });
-  if (number > 0) return number;
-  throw Error(Fault::invalid_argument, std::string("trigger \"") + trigger.tgname + "\": there is no column \"" + name + "\" any more",
-              "Drop the trigger, and CALL ic_apply again where the column is still wanted.");
-}
-
+// By number, so that columns may be renamed: Postgres keeps those of UPDATE OF, in their order, and drops no column of them while
+// the trigger is there.
 TriggerColumns columns_of(const TriggerData& call) {
   const Trigger& trigger = *call.tg_trigger;
   TupleDesc columns = call.tg_relation->rd_att;
-  const int source = column_number(columns, trigger.tgargs[0], trigger), target = column_number(columns, trigger.tgargs[1], trigger);
+  const int source = trigger.tgattr[0], target = trigger.tgattr[1];
   const Form_pg_attribute attribute = TupleDescAttr(columns, target - 1);
   const std::string_view type = pg([&] { return static_cast<const char*>(format_type_be(attribute->atttypid)); });
   if (TupleDescAttr(columns, source - 1)->atttypid != BYTEAOID || !type.ends_with("icimage")) throw_misused();
@@ -48,17 +44,31 @@ TriggerColumns columns_of(const TriggerData& call) {
   return {source, target, *format};
 }
 
-void warn(const Error& error, const Trigger& trigger) {
+void warn(const Error& error, const char* column) {
   const char* why = error.what();
-  pg([&] {
-    ereport(WARNING, (errcode(sqlstate(error.fault())), errmsg("column \"%s\" is NULL: %s", trigger.tgargs[1], why)));
+  pg([&] { ereport(WARNING, (errcode(sqlstate(error.fault())), errmsg("column \"%s\" is NULL: %s", column, why))); });
+}
+
+// As stored: a picture that an UPDATE does not name is not even read.
+bool has_same(int column, HeapTuple before, HeapTuple after, TupleDesc description) {
+  return pg([&] {
+    bool null_before, null_after;
+    const Datum a = heap_getattr(before, column, description, &null_before), b = heap_getattr(after, column, description, &null_after);
+    return null_before == null_after && (null_before || datumIsEqual(a, b, false, -1));
   });
 }
 
-HeapTuple with_value(const TriggerData& call, HeapTuple row) {
+bool has_value(const TriggerColumns& columns, HeapTuple row, TupleDesc description) {
+  return pg([&] { return !heap_attisnull(row, columns.target, description) || heap_attisnull(row, columns.source, description); });
+}
+
+HeapTuple with_value(const TriggerData& call) {
   const TriggerColumns columns = columns_of(call);
-  const int level = std::atoi(call.tg_trigger->tgargs[2]);
+  const int level = std::atoi(call.tg_trigger->tgargs[0]);
   TupleDesc description = call.tg_relation->rd_att;
+  const bool is_update = TRIGGER_FIRED_BY_UPDATE(call.tg_event);
+  HeapTuple row = is_update ? call.tg_newtuple : call.tg_trigtuple;
+  if (is_update && has_value(columns, row, description) && has_same(columns.source, call.tg_trigtuple, row, description)) return row;
   bool is_null;
   const Datum stored = heap_getattr(row, columns.source, description, &is_null);
   Datum value{};
@@ -68,7 +78,7 @@ HeapTuple with_value(const TriggerData& call, HeapTuple row) {
       value = bytes_datum(encode_file_at(varlena_bytes(file), columns.format, level));
     } catch (const Error& error) {
       if (!is_of_the_file(error.fault())) throw;
-      warn(error, *call.tg_trigger);
+      warn(error, NameStr(TupleDescAttr(description, columns.target - 1)->attname));
       is_null = true;
     }
   }
@@ -78,16 +88,16 @@ HeapTuple with_value(const TriggerData& call, HeapTuple row) {
 
 }  // namespace
 
-// A trigger's function. Its arguments: the column of pictures, the column of values, the level of compression.
+// A trigger's function. Its columns: that of pictures, that of values. Its argument: the level of compression.
 IC_FUNCTION(ic_keep_encoded) {
   if (!CALLED_AS_TRIGGER(fcinfo)) throw_misused();
   const auto& call = *reinterpret_cast<const TriggerData*>(fcinfo->context);
-  const bool is_update = TRIGGER_FIRED_BY_UPDATE(call.tg_event);
   if (!TRIGGER_FIRED_BEFORE(call.tg_event) || !TRIGGER_FIRED_FOR_ROW(call.tg_event) ||
-      !(is_update || TRIGGER_FIRED_BY_INSERT(call.tg_event)) || call.tg_trigger->tgnargs != 3) {
+      !(TRIGGER_FIRED_BY_UPDATE(call.tg_event) || TRIGGER_FIRED_BY_INSERT(call.tg_event)) || call.tg_trigger->tgnattr != 2 ||
+      call.tg_trigger->tgnargs != 1) {
     throw_misused();
   }
-  return PointerGetDatum(with_value(call, is_update ? call.tg_newtuple : call.tg_trigtuple));
+  return PointerGetDatum(with_value(call));
 }
 
 IC_FUNCTION(ic_try_encode) {
