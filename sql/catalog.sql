@@ -109,6 +109,23 @@ CREATE TABLE imagecalc.candidate (
 ) WITH (fillfactor = 50);                     -- all of a design's are updated after each trial
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.candidate', '');
 
+-- Those that may be chosen as ic_explore tells them, in its order, so that it does no more than read: a row is a place, and what
+-- stands in it changes.
+CREATE TABLE imagecalc.ranking (
+    design        bigint NOT NULL,
+    place         integer NOT NULL,           -- 1, 2, ...: the most accurate first, then the fastest, then the smallest
+    format        text NOT NULL,
+    stem          boolean NOT NULL,
+    accuracy      real NOT NULL,              -- as a candidate's
+    accuracy_low  real NOT NULL,
+    accuracy_high real NOT NULL,
+    measured      boolean NOT NULL,
+    latency_us    real NOT NULL,              -- of an image at the working batch
+    bytes         real NOT NULL,
+    PRIMARY KEY (design, place)
+) WITH (fillfactor = 50);                     -- all of a design's are updated after each trial
+SELECT pg_catalog.pg_extension_config_dump('imagecalc.ranking', '');
+
 CREATE TABLE imagecalc.trial (
     design      bigint NOT NULL,
     number      integer NOT NULL,             -- 1, 2, ... as they were run
@@ -131,10 +148,11 @@ CREATE TABLE imagecalc.trial (
 );
 SELECT pg_catalog.pg_extension_config_dump('imagecalc.trial', '');
 
--- In place of foreign keys, which these two cannot have: a parallel pg_restore fills an extension's tables in any order.
+-- In place of foreign keys, which these cannot have: a parallel pg_restore fills an extension's tables in any order.
 CREATE FUNCTION imagecalc.delete_findings() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM imagecalc.candidate AS c WHERE c.design = OLD.id;
+    DELETE FROM imagecalc.ranking AS r WHERE r.design = OLD.id;
     DELETE FROM imagecalc.trial AS t WHERE t.design = OLD.id;
     RETURN NULL;
 END

@@ -114,19 +114,27 @@ COMMENT ON FUNCTION imagecalc.predictions(bigint) IS
     'every format of the design space as a design''s trials so far let it be seen; of those that it may choose accuracy 0..1 (measured, '
     'or expected, with an interval for nine of ten trainings), latency in microseconds an image by component, mean bytes of a value';
 
+-- Asked for the whole design space at once. An array, since a join takes a third of the time of reading the rows.
+CREATE VIEW imagecalc.visible_ranking WITH (security_barrier = true) AS
+    SELECT r.* FROM imagecalc.ranking AS r
+    WHERE r.design = ANY (ARRAY(SELECT d.id FROM imagecalc.design AS d WHERE imagecalc.may_see(d.owner)))
+    ORDER BY r.design, r.place;  -- in here, since a barrier hides the order of an index
+GRANT SELECT ON imagecalc.visible_ranking TO PUBLIC;
+
 CREATE FUNCTION ic_explore(design bigint, latency interval DEFAULT NULL, storage bigint DEFAULT NULL,
         min_accuracy float8 DEFAULT NULL,
         OUT format text, OUT stem boolean, OUT accuracy real, OUT accuracy_low real, OUT accuracy_high real, OUT measured boolean,
         OUT latency_us real, OUT bytes real) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
     BEGIN ATOMIC
-        SELECT p.format, p.stem, p.accuracy, p.accuracy_low, p.accuracy_high, p.measured, p.latency_us, p.bytes
-        FROM imagecalc.predictions(ic_explore.design) AS p
-        WHERE p.accuracy IS NOT NULL
+        SELECT r.format, r.stem, r.accuracy, r.accuracy_low, r.accuracy_high, r.measured, r.latency_us, r.bytes
+        FROM imagecalc.visible_ranking AS r
+        WHERE r.design = ic_explore.design
+          AND imagecalc.own_design(ic_explore.design) IS NOT NULL  -- of no row, so it is asked once, before any is read
           AND (ic_explore.latency IS NULL
-               OR p.latency_us <= 1e6::float8 * extract(epoch FROM ic_explore.latency)::float8)
-          AND (ic_explore.storage IS NULL OR p.bytes <= ic_explore.storage::float8)
-          AND (ic_explore.min_accuracy IS NULL OR p.accuracy >= ic_explore.min_accuracy)
-        ORDER BY p.accuracy DESC, p.latency_us, p.bytes;
+               OR r.latency_us <= 1e6::float8 * extract(epoch FROM ic_explore.latency)::float8)
+          AND (ic_explore.storage IS NULL OR r.bytes <= ic_explore.storage::float8)
+          AND (ic_explore.min_accuracy IS NULL OR r.accuracy >= ic_explore.min_accuracy)
+        ORDER BY r.place;
     END;
 COMMENT ON FUNCTION ic_explore(bigint, interval, bigint, float8) IS
     'what-if: the formats that meet these budgets, most accurate first, from what the design has learnt, which is about those within '

@@ -185,6 +185,24 @@ void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& row
   for (const auto& [why, list] : refused) refuse_candidates(design, list, why.first, why.second);
 }
 
+namespace {
+
+// Rows of imagecalc.ranking stay where they are, and are told what stands in their places now: that costs its index nothing.
+void rank_candidates(SqlScope& sql, std::int64_t design) {
+  sql.run("INSERT INTO imagecalc.ranking AS r (design, place, format, stem, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes) "
+          "SELECT c.design, row_number() OVER (ORDER BY c.accuracy DESC, l.us, c.bytes, c.stem, c.format) AS place, "
+          "imagecalc.format_text(c.format), c.stem, c.accuracy, c.accuracy_low, c.accuracy_high, c.measured, l.us, c.bytes "
+          "FROM imagecalc.candidate AS c, LATERAL (SELECT c.fetch_us + c.decode_us + c.transfer_us + c.model_us AS us) AS l "
+          "WHERE c.design = $1 AND c.accuracy IS NOT NULL ORDER BY place "
+          "ON CONFLICT (design, place) DO UPDATE SET format = excluded.format, stem = excluded.stem, accuracy = excluded.accuracy, "
+          "accuracy_low = excluded.accuracy_low, accuracy_high = excluded.accuracy_high, measured = excluded.measured, "
+          "latency_us = excluded.latency_us, bytes = excluded.bytes", {design});
+  sql.run("DELETE FROM imagecalc.ranking WHERE design = $1 "
+          "AND place > (SELECT count(*) FROM imagecalc.candidate WHERE design = $1 AND accuracy IS NOT NULL)", {design});
+}
+
+}  // namespace
+
 void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows) {
   std::vector<std::int64_t> formats, stems, measured, on_frontier;
   std::vector<double> accuracy, low, high;
@@ -206,6 +224,7 @@ void store_predictions(std::int64_t design, const std::vector<CandidateRow>& row
           "on_frontier = u.o <> 0 FROM unnest($2::int[], $3::real[], $4::real[], $5::real[], $6::int[], $7::int[], $8::int[]) "
           "AS u(f, a, l, h, m, o, st) WHERE c.design = $1 AND c.format = u.f AND c.stem = (u.st <> 0)",
           {design, literals[0], literals[1], literals[2], literals[3], literals[4], literals[5], literals[6]});
+  rank_candidates(sql, design);
 }
 
 void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, bool stem, const std::string& refusal) {

@@ -63,7 +63,7 @@ struct CandidateRow {
 };
 std::vector<CandidateRow> load_candidates(std::int64_t design);
 void insert_candidates(std::int64_t design, const std::vector<CandidateRow>& rows);
-// Writes what the trials tell of those that have a prediction.
+// Writes what the trials tell of those that have a prediction, and their ranking.
 void store_predictions(std::int64_t design, const std::vector<CandidateRow>& rows);
 // Records that the model refuses these, of which nothing is predicted then.
 void refuse_candidates(std::int64_t design, const std::vector<Format>& formats, bool stem, const std::string& refusal);

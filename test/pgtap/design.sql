@@ -89,6 +89,10 @@ SELECT ok(bool_and(later IS NULL OR accuracy >= later), 'and puts the most accur
 FROM (SELECT accuracy, lead(accuracy) OVER (ORDER BY place) AS later
       FROM ic_explore(:id) WITH ORDINALITY AS e(format, stem, accuracy, low, high, measured, latency_us, bytes, place)) AS o;
 SELECT is_empty(format('SELECT * FROM ic_explore(%s, latency => ''0.000001'')', :id), 'even ones that nothing meets');
+SELECT set_eq('SELECT format, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes FROM explored',
+              'SELECT format, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes FROM predicted', 'it tells what is predicted now');
+SELECT results_eq(format('SELECT accuracy, latency_us, bytes FROM ic_explore(%s)', :id),
+                  'SELECT accuracy, latency_us, bytes FROM explored ORDER BY accuracy DESC, latency_us, bytes', 'in its order');
 
 -- bytes are those of values
 SELECT ok(abs(mean - bytes) < 0.3 * bytes + 10,

@@ -209,7 +209,7 @@ SELECT ok(error LIKE format('there are 0 training and 0 validation pictures (%s 
 
 SELECT ic_drop_design(id) FROM ic_designs \g /dev/null
 SELECT is_empty('SELECT * FROM imagecalc.design', 'designs are dropped');
-SELECT is_empty('SELECT design FROM imagecalc.candidate UNION SELECT design FROM imagecalc.trial
+SELECT is_empty('SELECT design FROM imagecalc.candidate UNION SELECT design FROM imagecalc.ranking UNION SELECT design FROM imagecalc.trial
                  UNION SELECT design FROM imagecalc.weights', 'with all that belongs to them');
 
 REVOKE ALL ON good FROM ic_test_member, ic_test_owner;
