@@ -157,7 +157,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION imagecalc.delete_findings() IS 'deletes a design''s candidates and trials with it';
+COMMENT ON FUNCTION imagecalc.delete_findings() IS 'deletes a design''s candidates, ranking and trials with it';
 CREATE TRIGGER delete_findings AFTER DELETE ON imagecalc.design
     FOR EACH ROW EXECUTE FUNCTION imagecalc.delete_findings();
 

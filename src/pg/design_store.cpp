@@ -189,11 +189,10 @@ namespace {
 
 // Rows of imagecalc.ranking stay where they are, and are told what stands in their places now: that costs its index nothing.
 void rank_candidates(SqlScope& sql, std::int64_t design) {
-  sql.run("INSERT INTO imagecalc.ranking AS r (design, place, format, stem, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes) "
-          "SELECT c.design, row_number() OVER (ORDER BY c.accuracy DESC, l.us, c.bytes, c.stem, c.format) AS place, "
-          "imagecalc.format_text(c.format), c.stem, c.accuracy, c.accuracy_low, c.accuracy_high, c.measured, l.us, c.bytes "
-          "FROM imagecalc.candidate AS c, LATERAL (SELECT c.fetch_us + c.decode_us + c.transfer_us + c.model_us AS us) AS l "
-          "WHERE c.design = $1 AND c.accuracy IS NOT NULL ORDER BY place "
+  sql.run("INSERT INTO imagecalc.ranking (design, place, format, stem, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes) "
+          "SELECT $1, row_number() OVER (ORDER BY accuracy DESC, latency_us, bytes, stem, format) AS place, "
+          "format, stem, accuracy, accuracy_low, accuracy_high, measured, latency_us, bytes "
+          "FROM imagecalc.predictions($1) WHERE accuracy IS NOT NULL ORDER BY place "
           "ON CONFLICT (design, place) DO UPDATE SET format = excluded.format, stem = excluded.stem, accuracy = excluded.accuracy, "
           "accuracy_low = excluded.accuracy_low, accuracy_high = excluded.accuracy_high, measured = excluded.measured, "
           "latency_us = excluded.latency_us, bytes = excluded.bytes", {design});
