@@ -8,10 +8,12 @@
 #include <map>
 
 #include "pg/datum.h"
+#include "pg/visibility.h"
 
 extern "C" {
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "utils/rls.h"
 }
 
 namespace imagecalc {
@@ -80,9 +82,19 @@ Model read_model(const std::string& name, const KeptQuery::Answer& row) {
 struct Known {
   RowVersion version;
   std::shared_ptr<const Model> model;
+  std::optional<Visibility> seen_under;  // by the last query that found the row; nothing where row security may decide otherwise
 };
 constexpr std::size_t kMostKnown = 100;
 std::map<std::string, Known, std::less<>> known_models;
+
+Known* find_known(const std::string& name) {
+  const auto found = known_models.find(name);
+  return found == known_models.end() ? nullptr : &found->second;
+}
+
+bool has_row_security(Oid table) {
+  return pg([&] { return check_enable_rls(table, InvalidOid, true) != RLS_NONE; });
+}
 
 [[noreturn]] void throw_no_model(const std::string& name) {
   throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
@@ -98,14 +110,19 @@ std::shared_ptr<const Model> find_model(const std::string& name) {
 }
 
 std::shared_ptr<const Model> look_up_model(const std::string& name) {
+  std::optional<Visibility> visibility = current_visibility();
+  if (Known* known = find_known(name); known && visibility && known->seen_under == visibility) return known->model;
   const KeptQuery::Answer row(model_query, text_datum(name));
   if (row.empty()) return nullptr;
   const RowVersion version = version_of(row);
-  const auto found = known_models.find(name);
-  if (found != known_models.end() && found->second.version == version) return found->second.model;
+  if (has_row_security(version.table)) visibility.reset();
+  if (Known* known = find_known(name); known && known->version == version) {
+    known->seen_under = std::move(visibility);
+    return known->model;
+  }
   auto model = std::make_shared<const Model>(read_model(name, row));
   if (known_models.size() >= kMostKnown) known_models.clear();
-  known_models[name] = {version, model};
+  known_models[name] = {version, model, std::move(visibility)};
   return model;
 }
 

@@ -35,8 +35,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a connection waits awake for the next request. Postgres takes about half of it from one row to the next.
-constexpr std::chrono::microseconds kAwake{200};
+// How long a connection waits awake for the next request: Postgres takes about half of the least from one row to the next, and more
+// where a large model has taken its caches. At most an eighth of what the last request took is spent so.
+constexpr std::chrono::microseconds kLeastAwake{200};
+constexpr int kAwakePart = 8;
 
 // The sockets of those who are connected.
 class Sessions {
@@ -241,7 +243,7 @@ class Connection {
   // A session that asks again as soon as it is answered is waited for awake, where it is the only one at work: a core that
   // has gone to sleep in between takes about 50 us to wake, and finds its caches taken by others.
   std::optional<Channel::Incoming> await_request() {
-    const auto limit = Clock::now() + kAwake;
+    const auto limit = Clock::now() + std::max<Clock::duration>(kLeastAwake, last_taken_.load() / kAwakePart);
     if (returns_quickly_ && !shared_.awake.test_and_set()) {
       while (!has_input() && shared_.busy == 0 && Clock::now() < limit) std::this_thread::yield();
       shared_.awake.clear();
@@ -350,7 +352,9 @@ class Connection {
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();
     if (work.wants_device && shared_.devices.has_failed()) shared_.end();
-    shared_.last_use = Clock::now();
+    const auto now = Clock::now();
+    last_taken_ = now - work.arrival;
+    shared_.last_use = now;
     --shared_.busy, --unanswered_;
     return true;
   }
@@ -413,7 +417,8 @@ class Connection {
   Channel channel_;
   Shared& shared_;
   WorkQueue queue_;
-  bool returns_quickly_ = false;  // whether the last request came within kAwake
+  bool returns_quickly_ = false;  // whether the last request came while it was waited for awake
+  std::atomic<Clock::duration> last_taken_ = Clock::duration::zero();  // by the last request
   std::atomic<int> unanswered_ = 0;
   std::optional<Inference> inference_;  // of the request whose portions are being answered
   std::optional<Message> reply_;        // to it

@@ -35,7 +35,7 @@ sub relabel
 # ---- snapshots
 
 my $first = $publisher->safe_psql('postgres', $one);
-my $old = $publisher->background_psql('postgres');
+my $old = $publisher->background_psql('postgres', on_error_stop => 0);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 is($old->query_safe($one), $first, 'a read-only transaction infers');
 my $other = $publisher->background_psql('postgres');
@@ -56,6 +56,57 @@ UPDATE images SET image = ic_encode(jpeg, '$format') FROM pictures WHERE picture
 SELECT ic_import_model('m', '$model', labels => '$labels', input => '$format');
 SQL
 is($other->query_safe($one), $first, 'and one of a table that was made anew');
+
+# What a rolled back transaction saw must not be what the next one sees, though the numbers of their commands and of all other
+# transactions are the same: an older one is still at work, and a younger one has ended.
+my $running = $publisher->background_psql('postgres');
+$running->query_safe('BEGIN; SELECT pg_current_xact_id()');
+$publisher->safe_psql('postgres', 'CREATE TABLE notes (note text)');
+my $import = "SELECT ic_import_model('new', '$model', labels => '$labels', input => '$format')";
+my $use = q{SELECT ic_infer('new', image) FROM images WHERE id = 1};
+my $younger = q{INSERT INTO notes VALUES ('of a younger transaction')};
+my $command = q{INSERT INTO notes VALUES ('a command') RETURNING cmin};
+$old->query_safe("BEGIN; $import");
+my $last = $old->query_safe($command);
+$publisher->safe_psql('postgres', $younger);
+is($old->query_safe($use), $first, 'a transaction uses the model that it has imported');
+$old->query_safe('ROLLBACK; BEGIN');
+is($old->query_safe($command), $_, 'commands count from 0') for 0 .. $last;
+$old->query($use);
+like($old->{stderr}, qr/model "new" does not exist/, 'the next one does not find it');
+$old->{stderr} = '';
+$old->query_safe("ROLLBACK; BEGIN; SAVEPOINT before; $import");
+$publisher->safe_psql('postgres', $younger);
+is($old->query_safe($use), $first, 'it is used after a savepoint');
+$old->query_safe('ROLLBACK TO before');
+$old->query($use);
+like($old->{stderr}, qr/model "new" does not exist/, 'and not once that has been rolled back');
+$old->{stderr} = '';
+$old->query_safe("ROLLBACK; BEGIN; $import");
+is($old->query_safe($use), $first, 'it is used once more');
+$old->query_safe(q{SELECT ic_drop_model('new')});
+$old->query($use);
+like($old->{stderr}, qr/model "new" does not exist/, 'and not once the same transaction has dropped it');
+$old->{stderr} = '';
+$old->query_safe('ROLLBACK');
+$running->query_safe('COMMIT');
+$running->quit;
+
+# Row security may decide by what no snapshot shows.
+$publisher->safe_psql('postgres', <<'SQL');
+CREATE ROLE tenant LOGIN;
+GRANT SELECT ON images TO tenant;
+ALTER TABLE imagecalc.model ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_setting ON imagecalc.model USING (current_setting('app.sees', true) = 'models');
+SQL
+my $tenant = $publisher->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'tenant' ]);
+$tenant->query_safe(q{SET app.sees = 'models'});
+is($tenant->query_safe($one), $first, 'row security lets a setting see models');
+$tenant->query_safe(q{SET app.sees = 'none'});
+$tenant->query($one);
+like($tenant->{stderr}, qr/model "m" does not exist/, 'and hides them again, under the same snapshot');
+$tenant->quit;
+$publisher->safe_psql('postgres', 'DROP POLICY by_setting ON imagecalc.model; ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY');
 $_->quit for $old, $other;
 
 # ---- logical replication
