@@ -329,7 +329,7 @@ def bare_name(edge):
 
 # ---- memory over many images
 
-MEMORY_NET = "mobilenet_v3_small"
+SMALL_NET = "mobilenet_v3_small"
 
 
 def memory_of(pid):
@@ -341,18 +341,58 @@ def measure_memory(options, table, images):
     """Private memory of the runner and of the session's process, in MB, after each tenth of the images."""
     rows = images // 10
     table.grow(rows)
-    import_model(options, MEMORY_NET, 24)
+    import_model(options, SMALL_NET, 24)
     session = Session()
-    lines = ["### Memory", "", f"{MEMORY_NET} at 24x24, all in one session. MB of private memory after so many images.", "",
+    lines = ["### Memory", "", f"{SMALL_NET} at 24x24, all in one session. MB of private memory after so many images.", "",
              "| images | runner | session's process |", "|---:|---:|---:|"]
     backend = session.ask("SELECT pg_backend_pid()")
     for done in range(rows, images + 1, rows):
-        session.ask(f"SELECT count(ic_infer('{MEMORY_NET}_24', image)) FROM {table.name} WHERE id <= {rows}")
+        session.ask(f"SELECT count(ic_infer('{SMALL_NET}_24', image)) FROM {table.name} WHERE id <= {rows}")
         runner = session.ask("SELECT pid FROM ic_stat_runner")
         lines.append(f"| {done} | {memory_of(runner):.1f} | {memory_of(backend):.1f} |")
         say(f"memory after {done} images: runner {memory_of(runner):.1f} MB, session {memory_of(backend):.1f} MB")
     session.close()
-    psql(f"SELECT ic_drop_model('{MEMORY_NET}_24')")
+    psql(f"SELECT ic_drop_model('{SMALL_NET}_24')")
+    return "\n".join([*lines, ""])
+
+
+# ---- the first call of a session
+
+FIRST_CALLS = 20  # sessions
+LATER_CALLS = 5
+
+
+def first_and_later(query):
+    """Milliseconds that a new session takes for its first query, for later ones, and more for the first."""
+    session = Session()
+    session.ask("SELECT 1")
+    times = []
+    for _ in range(1 + LATER_CALLS):
+        begin = time.monotonic()
+        session.ask(query)
+        times.append(1000 * (time.monotonic() - begin))
+    session.close()
+    later = statistics.median(times[1:])
+    return times[0], later, times[0] - later
+
+
+def measure_first_calls(options, table):
+    import_model(options, SMALL_NET, 24)
+    row = f"FROM {table.name} WHERE id = 1"
+    inference = f"SELECT ic_infer('{SMALL_NET}_24', image) {row}"
+    for _ in range(WARM_BATCHES):
+        psql(inference)
+    lines = ["### A session's first call", "", f"{SMALL_NET} at 24x24, one row by its key, warm runner, new sessions in turns;"
+             f" medians of {FIRST_CALLS}, in ms.", "", "| query | first | later | more |", "|---|---:|---:|---:|"]
+    queries = {"the row's key": f"SELECT id {row}", "ic_infer": inference}
+    taken = {what: [] for what in queries}
+    for _ in range(FIRST_CALLS):
+        for what, query in queries.items():
+            taken[what].append(first_and_later(query))
+    for what, times in taken.items():
+        first, later, more = map(statistics.median, zip(*times))
+        lines.append(f"| {what} | {first:.2f} | {later:.2f} | {more:.2f} |")
+    psql(f"SELECT ic_drop_model('{SMALL_NET}_24')")
     return "\n".join([*lines, ""])
 
 
@@ -436,7 +476,9 @@ def main():
         net.close()
         report.append(table_of(net))
         print(report[-1], flush=True)
-    if MEMORY_NET in options.nets:
+    if SMALL_NET in options.nets:
+        report.append(measure_first_calls(options, tables[24]))
+        print(report[-1], flush=True)
         report.append(measure_memory(options, tables[24], 100_000 if options.quick else 1_000_000))
         print(report[-1], flush=True)
     if options.out:

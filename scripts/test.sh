@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds and installs imagecalc, then runs its tests: all of them but cuda, which downloads much, or the stages named.
+# Builds and installs imagecalc, then runs its tests: all of them, or the stages named.
 #
 #   scripts/test.sh [--torch pip] [unit] [sanitize] [fuzz] [regress] [pgtap[:FILE]] [libtorch] [devices] [cuda] [tap[:FILE]]
 #                   [readme]
@@ -7,6 +7,8 @@
 # --torch pip: with the LibTorch of PyPI's current PyTorch (scripts/pytorch.sh) instead of Debian's 1.13. The server's user must be
 # able to read this folder.
 # FILE picks files by their names without suffix: pgtap:infer, tap:'00[13]*'.
+# sanitize and cuda run in the background of the stages that need a server. cuda downloads 1.3 GB once; where PyPI is out of reach
+# it is left out, unless it is named.
 # Each fuzz target runs for IMAGECALC_FUZZ_SECONDS (default 60); an input that breaks something stays in build/fuzz.
 # IMAGECALC_DATA names the folder with photographs (default ../shared/data); where it is absent pictures are drawn.
 # The tests see IMAGECALC_PICTURES (a folder with labels.csv) and IMAGECALC_MODELS (small-cnn-{script,trace,frozen}.pt,
@@ -213,8 +215,18 @@ has_devices() {
 # Compiles and links what needs CUDA; the kernels' tests are skipped where there is no GPU. What the kernels do the unit tests
 # try on the CPU.
 run_cuda() {
+  if [ -n "$all_stages" ] && ! can_have_pytorch; then
+    echo "CUDA                               left out: neither PyTorch nor PyPI is there"
+    return
+  fi
   if stage "CUDA" scripts/build_cuda.sh --link-only; then count 1 0; else count 0 1; fi
   tail -n 2 "$LOGS/CUDA.log"
+}
+
+# Whether PyPI can be reached a small package tells.
+can_have_pytorch() {
+  [ -d .deps/pytorch/torch ] ||
+    /usr/bin/python3 -m pip download --quiet --retries 1 --no-deps --dest "$work/reach" nvidia-nvtx >"$LOGS/PyPI.log" 2>&1
 }
 
 run_tap_file() {
@@ -251,6 +263,45 @@ check_server_log() {
   ! grep -E "$ALARMS" "$work/server.log"
 }
 
+run_stage() {
+  local name=$1
+  [[ $name = *:* ]] || name="$name:*"
+  "run_${name%%:*}" "${name#*:}"
+}
+
+# run_in_background STAGE...: in a process group of its own, on half of the cores, as the others mostly wait.
+run_in_background() {
+  [ $# -gt 0 ] || return 0
+  echo "in the background, shown at the end: $*"
+  rm -f "$LOGS/background.count"
+  set -m
+  (
+    taskset -cp "0-$((($(nproc) + 1) / 2 - 1))" "$BASHPID" >/dev/null
+    passed=0 failed=0
+    for name in "$@"; do run_stage "$name"; done
+    echo "$passed $failed" >"$LOGS/background.count"
+  ) >"$LOGS/background.log" 2>&1 &
+  set +m
+  background=$!
+}
+
+background=
+
+join_background() {
+  local good=0 bad=1
+  [ -n "$background" ] || return 0
+  wait "$background" && read -r good bad <"$LOGS/background.count" || echo "what ran in the background broke off"
+  background=
+  cat "$LOGS/background.log"
+  count "$good" "$bad"
+}
+
+stop_background() {
+  [ -n "$background" ] || return 0
+  kill -- -"$background" 2>/dev/null || true
+  wait "$background" 2>/dev/null || true
+}
+
 if [ "${1:-}" = --torch ]; then
   [ "${2:-}" = pip ] || fail "--torch takes pip"
   stage "PyTorch" scripts/pytorch.sh
@@ -258,7 +309,8 @@ if [ "${1:-}" = --torch ]; then
   shift 2
 fi
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(unit sanitize fuzz regress pgtap libtorch devices tap readme)
+all_stages=
+[ ${#stages[@]} -gt 0 ] || all_stages=yes stages=(unit fuzz sanitize cuda regress pgtap libtorch devices tap readme)
 for name in "${stages[@]}"; do
   [[ $name =~ ^(unit|sanitize|fuzz|regress|pgtap(:.+)?|libtorch|devices|cuda|tap(:.+)?|readme)$ ]] ||
     fail "unknown stage $name; there are unit, sanitize, fuzz, regress, pgtap, libtorch, devices, cuda, tap and readme"
@@ -269,18 +321,26 @@ export IMAGECALC_DATA=${IMAGECALC_DATA:-$(realpath -m ../shared/data)}
 [ -d "$IMAGECALC_DATA" ] || echo "no photographs in $IMAGECALC_DATA: the tests run on drawn pictures"
 
 make_work_folder
-trap 'restore_runner; remove_host_device; clean_up' EXIT
-needs_server=$(printf '%s\n' "${stages[@]}" | grep -cvE '^(unit|sanitize|fuzz|cuda)$' || true)
-if [ "$needs_server" -gt 0 ]; then
+trap 'stop_background; restore_runner; remove_host_device; clean_up' EXIT
+alone=() with_server=() behind=()
+for name in "${stages[@]}"; do
+  case $name in
+    unit | fuzz) alone+=("$name") ;;
+    sanitize | cuda) behind+=("$name") ;;
+    *) with_server+=("$name") ;;
+  esac
+done
+[ ${#with_server[@]} -gt 0 ] || alone+=("${behind[@]}") behind=()
+for name in "${alone[@]}"; do run_stage "$name"; done
+run_in_background "${behind[@]}"
+if [ ${#with_server[@]} -gt 0 ]; then
   stage "pictures" prepare_pictures
   stage "models" prepare_models
   own_work_folder
   stage "start a private server" start_server
+  for name in "${with_server[@]}"; do run_stage "$name"; done
 fi
-for name in "${stages[@]}"; do
-  [[ $name = *:* ]] || name="$name:*"
-  "run_${name%%:*}" "${name#*:}"
-done
+join_background
 if [ -f "$work/server.log" ]; then stage "the server's log" check_server_log || count 0 1; fi
 
 echo "$passed passed, $failed failed"

@@ -82,7 +82,7 @@ Model read_model(const std::string& name, const KeptQuery::Answer& row) {
 struct Known {
   RowVersion version;
   std::shared_ptr<const Model> model;
-  std::optional<Visibility> seen_under;  // by the last query that found the row; nothing where row security may decide otherwise
+  std::optional<Visibility> seen_under;  // by the last query that found the row
 };
 constexpr std::size_t kMostKnown = 100;
 std::map<std::string, Known, std::less<>> known_models;
@@ -92,8 +92,13 @@ Known* find_known(const std::string& name) {
   return found == known_models.end() ? nullptr : &found->second;
 }
 
-bool has_row_security(Oid table) {
-  return pg([&] { return check_enable_rls(table, InvalidOid, true) != RLS_NONE; });
+// Whether the user sees all rows of the table that the snapshot has. Where only columns are granted the query has to tell.
+bool sees_all_rows(Oid table) {
+  return pg([&] {
+    bool is_missing = false;
+    return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK &&
+           check_enable_rls(table, InvalidOid, true) == RLS_NONE;
+  });
 }
 
 [[noreturn]] void throw_no_model(const std::string& name) {
@@ -111,11 +116,11 @@ std::shared_ptr<const Model> find_model(const std::string& name) {
 
 std::shared_ptr<const Model> look_up_model(const std::string& name) {
   std::optional<Visibility> visibility = current_visibility();
-  if (Known* known = find_known(name); known && visibility && known->seen_under == visibility) return known->model;
+  const Known* last = find_known(name);
+  if (last && visibility && last->seen_under == visibility && sees_all_rows(last->version.table)) return last->model;
   const KeptQuery::Answer row(model_query, text_datum(name));
   if (row.empty()) return nullptr;
   const RowVersion version = version_of(row);
-  if (has_row_security(version.table)) visibility.reset();
   if (Known* known = find_known(name); known && known->version == version) {
     known->seen_under = std::move(visibility);
     return known->model;

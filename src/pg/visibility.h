@@ -8,22 +8,17 @@
 
 namespace imagecalc {
 
-// The calling query's snapshot, as whom it runs, and how far its own transaction has come. Under equal ones the same query
-// finds the same rows, as long as no row security decides by anything else: whatever changes a table or a privilege ends a
-// transaction, which changes the next snapshots, or is of a command, a subtransaction or a transaction of its own.
+// What a snapshot says of other transactions: under equal ones the same query finds the same rows, as whatever changes a table
+// ends a transaction, and what transactions have ended is what snapshots differ in.
 struct Visibility {
-  Oid user;
-  TransactionId own;  // the transaction itself; 0 as long as it has written nothing
-  SubTransactionId subtransaction;
-  CommandId command;
   TransactionId xmin, xmax;
-  std::vector<TransactionId> running, running_below;  // transactions and their subtransactions
-  bool overflowed, in_recovery;
+  std::vector<TransactionId> running, running_subtransactions;
 
   bool operator==(const Visibility&) const = default;
 };
 
-// Nothing where the snapshot is not one of a plain query.
+// Nothing where that does not say all: in a transaction that has written something itself; in one that keeps its first snapshot,
+// whose reads lock what they read and meet new privileges; and where the snapshot leaves subtransactions out.
 std::optional<Visibility> current_visibility();
 
 }  // namespace imagecalc

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -36,8 +37,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // How long a connection waits awake for the next request: Postgres takes about half of the least from one row to the next, and more
-// where a large model has taken its caches. At most an eighth of what the last request took is spent so.
-constexpr std::chrono::microseconds kLeastAwake{200};
+// where a large model has taken its caches; an eighth of what the last inference took is little beside it.
+constexpr std::chrono::microseconds kLeastAwake{200}, kMostAwake{2000};
 constexpr int kAwakePart = 8;
 
 // The sockets of those who are connected.
@@ -243,7 +244,7 @@ class Connection {
   // A session that asks again as soon as it is answered is waited for awake, where it is the only one at work: a core that
   // has gone to sleep in between takes about 50 us to wake, and finds its caches taken by others.
   std::optional<Channel::Incoming> await_request() {
-    const auto limit = Clock::now() + std::max<Clock::duration>(kLeastAwake, last_taken_.load() / kAwakePart);
+    const auto limit = Clock::now() + std::clamp<Clock::duration>(taken_alone_.load() / kAwakePart, kLeastAwake, kMostAwake);
     if (returns_quickly_ && !shared_.awake.test_and_set()) {
       while (!has_input() && shared_.busy == 0 && Clock::now() < limit) std::this_thread::yield();
       shared_.awake.clear();
@@ -352,9 +353,7 @@ class Connection {
     channel_.send(std::exchange(reply_, std::nullopt).value());
     inference_.reset();
     if (work.wants_device && shared_.devices.has_failed()) shared_.end();
-    const auto now = Clock::now();
-    last_taken_ = now - work.arrival;
-    shared_.last_use = now;
+    shared_.last_use = Clock::now();
     --shared_.busy, --unanswered_;
     return true;
   }
@@ -392,9 +391,11 @@ class Connection {
     if (!work.last) return;
     InferReply reply = inference_->finish();
     if (work.wish.device != kCpu) reply.device = shared_.devices[work.wish.device].name();
-    const std::chrono::duration<float, std::micro> taken = Clock::now() - work.arrival;
+    const auto elapsed = Clock::now() - work.arrival;
+    const std::chrono::duration<float, std::micro> taken = elapsed;
     shared_.statistics.record(work.model, reply, work.items, taken.count());
     reply.alone = shared_.company.is_alone(this);
+    taken_alone_ = reply.alone ? elapsed : Clock::duration::zero();
     reply_ = std::move(reply);
   }
 
@@ -417,8 +418,8 @@ class Connection {
   Channel channel_;
   Shared& shared_;
   WorkQueue queue_;
-  bool returns_quickly_ = false;  // whether the last request came while it was waited for awake
-  std::atomic<Clock::duration> last_taken_ = Clock::duration::zero();  // by the last request
+  bool returns_quickly_ = false;  // whether the last request came in the time in which it is waited for awake
+  std::atomic<Clock::duration> taken_alone_ = Clock::duration::zero();  // by the last inference; 0 where other sessions asked, too
   std::atomic<int> unanswered_ = 0;
   std::optional<Inference> inference_;  // of the request whose portions are being answered
   std::optional<Message> reply_;        // to it

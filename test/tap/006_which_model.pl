@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $publisher = start_server('publisher', allows_streaming => 'logical');
+my $publisher = start_server('publisher', allows_streaming => 'logical', autovacuum => 'off');
 my $model = script_model();
 my $labels = cnn_labels();
 my $format = '1x1/b8/k3/q20@64';
@@ -38,7 +38,7 @@ my $first = $publisher->safe_psql('postgres', $one);
 my $old = $publisher->background_psql('postgres', on_error_stop => 0);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 is($old->query_safe($one), $first, 'a read-only transaction infers');
-my $other = $publisher->background_psql('postgres');
+my $other = $publisher->background_psql('postgres', on_error_stop => 0);
 is($other->query_safe($one), $first, 'another session knows the model, too');
 relabel('second');
 is($other->query_safe($one), 'second', 'its next query sees the row as it is now');
@@ -56,57 +56,95 @@ UPDATE images SET image = ic_encode(jpeg, '$format') FROM pictures WHERE picture
 SELECT ic_import_model('m', '$model', labels => '$labels', input => '$format');
 SQL
 is($other->query_safe($one), $first, 'and one of a table that was made anew');
+$other->query_safe($one);
+is($other->query_safe("BEGIN; $one; COMMIT"), $first, 'it is used again');
+$other->query_safe("BEGIN; $one");
+is($other->query_safe(q{SELECT count(*) FROM pg_locks WHERE relation = 'imagecalc.model'::regclass AND pid = pg_backend_pid()}),
+  0, 'without asking for it as long as no transaction has ended');
+$other->query_safe('COMMIT');
 
-# What a rolled back transaction saw must not be what the next one sees, though the numbers of their commands and of all other
-# transactions are the same: an older one is still at work, and a younger one has ended.
-my $running = $publisher->background_psql('postgres');
-$running->query_safe('BEGIN; SELECT pg_current_xact_id()');
-$publisher->safe_psql('postgres', 'CREATE TABLE notes (note text)');
+# ---- what a transaction has done itself
+
+sub fails_with
+{
+  my ($session, $query, $message, $name) = @_;
+  $session->query($query);
+  like($session->{stderr}, $message, $name);
+  $session->{stderr} = '';
+  return;
+}
+
 my $import = "SELECT ic_import_model('new', '$model', labels => '$labels', input => '$format')";
 my $use = q{SELECT ic_infer('new', image) FROM images WHERE id = 1};
-my $younger = q{INSERT INTO notes VALUES ('of a younger transaction')};
-my $command = q{INSERT INTO notes VALUES ('a command') RETURNING cmin};
+my $no_model = qr/model "new" does not exist/;
 $old->query_safe("BEGIN; $import");
-my $last = $old->query_safe($command);
-$publisher->safe_psql('postgres', $younger);
 is($old->query_safe($use), $first, 'a transaction uses the model that it has imported');
-$old->query_safe('ROLLBACK; BEGIN');
-is($old->query_safe($command), $_, 'commands count from 0') for 0 .. $last;
-$old->query($use);
-like($old->{stderr}, qr/model "new" does not exist/, 'the next one does not find it');
-$old->{stderr} = '';
+$old->query_safe(q{SELECT ic_drop_model('new')});
+fails_with($old, $use, $no_model, 'and does not once it has dropped it');
 $old->query_safe("ROLLBACK; BEGIN; SAVEPOINT before; $import");
-$publisher->safe_psql('postgres', $younger);
 is($old->query_safe($use), $first, 'it is used after a savepoint');
 $old->query_safe('ROLLBACK TO before');
-$old->query($use);
-like($old->{stderr}, qr/model "new" does not exist/, 'and not once that has been rolled back');
-$old->{stderr} = '';
-$old->query_safe("ROLLBACK; BEGIN; $import");
-is($old->query_safe($use), $first, 'it is used once more');
-$old->query_safe(q{SELECT ic_drop_model('new')});
-$old->query($use);
-like($old->{stderr}, qr/model "new" does not exist/, 'and not once the same transaction has dropped it');
-$old->{stderr} = '';
+fails_with($old, $use, $no_model, 'and not once that has been rolled back');
+$old->query_safe("ROLLBACK; BEGIN; TRUNCATE imagecalc.model; $import");
+is($old->query_safe($use), $first, 'it is used in a table that has been emptied');
+$old->query_safe('TRUNCATE imagecalc.model');
+fails_with($old, $use, $no_model, 'and not once that has been emptied again');
 $old->query_safe('ROLLBACK');
-$running->query_safe('COMMIT');
-$running->quit;
 
-# Row security may decide by what no snapshot shows.
+# A session that has written in so many subtransactions, and not committed.
+sub subtransactions
+{
+  my ($count) = @_;
+  my $session = $publisher->background_psql('postgres');
+  $session->query_safe('BEGIN');
+  $session->query_safe("SAVEPOINT s; INSERT INTO notes VALUES ('in a subtransaction'); RELEASE s") for 1 .. $count;
+  return $session;
+}
+
+# ---- what snapshots do not show
+
 $publisher->safe_psql('postgres', <<'SQL');
 CREATE ROLE tenant LOGIN;
 GRANT SELECT ON images TO tenant;
+CREATE TABLE notes (note text);
+SQL
+my $tenant = $publisher->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'tenant' ]);
+is($tenant->query_safe($one), $first, 'another user may use a model');
+$tenant->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+$publisher->safe_psql('postgres', 'REVOKE SELECT ON imagecalc.model FROM PUBLIC');
+fails_with($tenant, $one, qr/permission denied for table model/, 'a privilege is gone for older snapshots, too');
+$tenant->query_safe('ROLLBACK');
+is($other->query_safe($one), $first, 'the owner still may');
+$other->query_safe('SET ROLE tenant');
+fails_with($other, $one, qr/permission denied for table model/, 'and not as the other user, under the same snapshot');
+$other->query_safe('RESET ROLE');
+$publisher->safe_psql('postgres', <<'SQL');
+GRANT SELECT ON imagecalc.model TO PUBLIC;
 ALTER TABLE imagecalc.model ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_setting ON imagecalc.model USING (current_setting('app.sees', true) = 'models');
 SQL
-my $tenant = $publisher->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'tenant' ]);
 $tenant->query_safe(q{SET app.sees = 'models'});
 is($tenant->query_safe($one), $first, 'row security lets a setting see models');
 $tenant->query_safe(q{SET app.sees = 'none'});
-$tenant->query($one);
-like($tenant->{stderr}, qr/model "m" does not exist/, 'and hides them again, under the same snapshot');
+fails_with($tenant, $one, qr/model "m" does not exist/, 'and hides them again, under the same snapshot');
 $tenant->quit;
-$publisher->safe_psql('postgres', 'DROP POLICY by_setting ON imagecalc.model; ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY');
+$publisher->safe_psql('postgres',
+  'DROP POLICY by_setting ON imagecalc.model; ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY');
+
+# Only a query that reads the model's row shows that another transaction's change of it came later.
+$old->query_safe($one);
+$old->query_safe("BEGIN ISOLATION LEVEL SERIALIZABLE; $one");
+$other->query_safe('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM notes');
+$old->query_safe(q{INSERT INTO notes VALUES ('by the old model')});
+$other->query_safe(q{UPDATE imagecalc.model SET labels = labels WHERE name = 'm'});
+$old->query_safe('COMMIT');
+fails_with($other, 'COMMIT', qr/could not serialize access/, 'whose change then is not serializable');
+
+# A snapshot with more subtransactions than it can list, seen after and before transactions with few.
+my @writers = map { subtransactions($_) } 1, 100, 1;
+$publisher->safe_psql('postgres', q{INSERT INTO notes VALUES ('so that snapshots look at what is older')});
+is($other->query_safe($one), $first, 'a snapshot may leave subtransactions out') for 1 .. 2;
+$_->quit for @writers;
 $_->quit for $old, $other;
 
 # ---- logical replication
