@@ -14,6 +14,8 @@ namespace {
 // No call tries another plan after so long. Making and trying one takes some tenths of a second.
 constexpr std::chrono::milliseconds kBudget{300};
 constexpr std::size_t kMaxChoices = 24;
+// How much longer than the fastest plan one may have taken that is timed once more.
+constexpr float kClose = 1.5f;
 constexpr std::chrono::seconds kIdle{60};
 constexpr float kForever = std::numeric_limits<float>::max();
 
@@ -67,6 +69,7 @@ Scores Choice::run(const TensorBatch& batch, int threads) {
   }
   Scores scores = plain().run(batch, threads);  // where this throws it was the images, not the plan
   settle_for_plain("it failed: " + failure);
+  if (std::unique_lock lock(trying_, std::try_to_lock); lock) end_trial();
   return scores;
 }
 
@@ -79,10 +82,11 @@ void Choice::try_plans(int threads) {
     const Recipe& recipe = *untried_.back();
     untried_.pop_back();
     try_plan(recipe);
-    if (std::chrono::steady_clock::now() > deadline) break;
+    drop_outsiders();
+    if (std::chrono::steady_clock::now() > deadline) return;
   }
-  if (!untried_.empty() && !settled_) return;
-  trial_.reset();
+  if (!settled_ && contenders_.size() > 1) run_off();
+  end_trial();
   settled_ = true;
 }
 
@@ -99,6 +103,7 @@ bool Choice::begin_trial(int threads) {
     std::lock_guard lock(mutex_);
     chosen_.us = us;
     plans_.push_back(chosen_);
+    contenders_.push_back({plain_, 0});
     return true;
   } catch (const std::exception& error) {  // the model has its opinion of random pictures
     settle_for_plain(std::string("the plain plan failed on random pictures: ") + error.what());
@@ -118,9 +123,45 @@ void Choice::try_plan(const Recipe& recipe) {
   }
   std::lock_guard lock(mutex_);
   plans_.push_back(report);
-  if (settled_ || !is_better(report)) return;
+  if (settled_ || !report.refusal.empty()) return;
+  contenders_.push_back({plan, plans_.size() - 1});
+  if (!is_better(report)) return;
   best_ = std::move(plan);
   chosen_ = report;
+}
+
+// The lock on trying_ is held.
+void Choice::drop_outsiders() {
+  std::lock_guard lock(mutex_);
+  std::erase_if(contenders_, [&](const Contender& contender) {
+    const PlanReport& report = plans_[contender.report];
+    const bool is_of_another_engine = asked_.engine == chosen_.engine && report.engine != chosen_.engine;
+    return is_of_another_engine || report.us > kClose * chosen_.us;
+  });
+}
+
+// The lock on trying_ is held. Plans were timed one after the other, and the machine may have been slower in between.
+void Choice::run_off() {
+  std::vector<Plan*> plans;
+  for (const Contender& contender : contenders_) plans.push_back(contender.plan.get());
+  std::vector<float> us;
+  try {
+    us = trial_->time_in_turns(plans);
+  } catch (const std::exception&) {
+    return;  // what was found before stands
+  }
+  std::lock_guard lock(mutex_);
+  if (settled_) return;
+  for (std::size_t i = 0; i < us.size(); ++i) plans_[contenders_[i].report].us = us[i];
+  const Contender& winner = contenders_[static_cast<std::size_t>(std::min_element(us.begin(), us.end()) - us.begin())];
+  best_ = winner.plan == plain_ ? nullptr : winner.plan;
+  chosen_ = plans_[winner.report];
+}
+
+// The lock on trying_ is held.
+void Choice::end_trial() {
+  trial_.reset();
+  contenders_.clear();
 }
 
 // The mutex is held. An engine that was asked for is better than a faster one.

@@ -39,6 +39,9 @@ class Choice {
   void try_plans(int threads);
   bool begin_trial(int threads);
   void try_plan(const Recipe& recipe);
+  void drop_outsiders();
+  void run_off();
+  void end_trial();
   bool is_better(const PlanReport& report) const;
   void settle_for_plain(const std::string& why);
   std::shared_ptr<Plan> best(EngineChoice& engine) const;
@@ -50,8 +53,15 @@ class Choice {
   const Recipe& plain_recipe_;
   std::once_flag plain_made_;
 
-  std::mutex trying_;  // held by the thread that tries plans; of the next two
+  // A plan that is right and about as fast as the best one.
+  struct Contender {
+    std::shared_ptr<Plan> plan;
+    std::size_t report;  // its place in plans_
+  };
+
+  std::mutex trying_;  // held by the thread that tries plans; of the next three
   std::unique_ptr<Trial> trial_;
+  std::vector<Contender> contenders_;
   std::vector<const Recipe*> untried_;  // the next one last
 
   std::atomic<bool> called_ = false, begun_ = false, settled_ = false;

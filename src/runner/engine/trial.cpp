@@ -157,17 +157,34 @@ std::size_t Trial::timing_batch(Plan& plan) const {
   return std::max(least, affordable_batch(plan, least));
 }
 
+// Microseconds an image.
+float Trial::time_once(Plan& plan, std::size_t batch) const {
+  const auto start = Clock::now();
+  plan.run({images_.data(), batch}, threads_);
+  return microseconds_since(start) / static_cast<float>(batch);
+}
+
 float Trial::time(Plan& plan, float best_us) const {
   const std::size_t batch = timing_batch(plan);
-  const auto images = static_cast<float>(batch);
   float best = std::numeric_limits<float>::max();
-  auto begin = Clock::now();
+  const auto begin = Clock::now();
   for (int runs = 0; runs < kMinRuns || microseconds_since(begin) < kTimingUs; ++runs) {
-    auto start = Clock::now();
-    plan.run({images_.data(), batch}, threads_);
-    best = std::min(best, microseconds_since(start) / images);
+    best = std::min(best, time_once(plan, batch));
     const float taken = microseconds_since(begin);
     if (runs > 0 && ((best > 2 * best_us && taken > kDisturbanceUs) || taken > kLongUs)) break;
+  }
+  return best;
+}
+
+std::vector<float> Trial::time_in_turns(const std::vector<Plan*>& plans) const {
+  std::vector<std::size_t> batches;
+  for (Plan* plan : plans) batches.push_back(timing_batch(*plan));
+  std::vector<float> best(plans.size(), std::numeric_limits<float>::max());
+  const float enough = kTimingUs * static_cast<float>(plans.size());
+  const auto begin = Clock::now();
+  for (int turns = 0; turns < kMinRuns || microseconds_since(begin) < enough; ++turns) {
+    for (std::size_t i = 0; i < plans.size(); ++i) best[i] = std::min(best[i], time_once(*plans[i], batches[i]));
+    if (turns > 0 && microseconds_since(begin) > kLongUs) break;
   }
   return best;
 }

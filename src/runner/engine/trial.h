@@ -38,12 +38,16 @@ class Trial {
   // as best_us.
   float time(Plan& plan, float best_us) const;
 
+  // The same for plans that take turns: whatever else the machine does then slows all of them.
+  std::vector<float> time_in_turns(const std::vector<Plan*>& plans) const;
+
  private:
   void draw(std::size_t images);
   bool find_scale(Plan& plain);
   Scores run(Plan& plan, std::size_t images) const;
   std::size_t affordable_batch(Plan& plan, std::size_t images) const;
   std::size_t timing_batch(Plan& plan) const;
+  float time_once(Plan& plan, std::size_t batch) const;
 
   const std::size_t image_floats_;
   const int threads_;
