@@ -278,7 +278,7 @@ class Net:
                                clients=clients)
 
     def loop_cells(self):
-        for edge in self.tables if self.options.full else (24, RGB_EDGE):
+        for edge in self.tables if self.options.full else (24,):  # finding plans for large tensors takes minutes
             alone = {1} if edge in self.edges_by_row() else set()
             for batch in sorted(alone.union(self.batches(edge))):
                 yield HelperCell(bare_name(edge), str(batch), (edge, batch), helper=self.loops[self.options.engine],
