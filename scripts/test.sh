@@ -269,14 +269,17 @@ run_stage() {
   "run_${name%%:*}" "${name#*:}"
 }
 
-# run_in_background STAGE...: in a process group of its own, on half of the cores, as the others mostly wait.
+background=
+
+# run_in_background STAGE...: in a process group of its own, on half of the cores, as the others mostly wait; on all of them where
+# cores may not be picked.
 run_in_background() {
   [ $# -gt 0 ] || return 0
   echo "in the background, shown at the end: $*"
   rm -f "$LOGS/background.count"
   set -m
   (
-    taskset -cp "0-$((($(nproc) + 1) / 2 - 1))" "$BASHPID" >/dev/null
+    taskset -cp "0-$((($(nproc) + 1) / 2 - 1))" "$BASHPID" >/dev/null || true
     passed=0 failed=0
     for name in "$@"; do run_stage "$name"; done
     echo "$passed $failed" >"$LOGS/background.count"
@@ -284,8 +287,6 @@ run_in_background() {
   set +m
   background=$!
 }
-
-background=
 
 join_background() {
   local good=0 bad=1

@@ -91,6 +91,8 @@ $old->query_safe('TRUNCATE imagecalc.model');
 fails_with($old, $use, $no_model, 'and not once that has been emptied again');
 $old->query_safe('ROLLBACK');
 
+# ---- what snapshots do not show
+
 # A session that has written in so many subtransactions, and not committed.
 sub subtransactions
 {
@@ -100,8 +102,6 @@ sub subtransactions
   $session->query_safe("SAVEPOINT s; INSERT INTO notes VALUES ('in a subtransaction'); RELEASE s") for 1 .. $count;
   return $session;
 }
-
-# ---- what snapshots do not show
 
 $publisher->safe_psql('postgres', <<'SQL');
 CREATE ROLE tenant LOGIN;
