@@ -225,7 +225,9 @@ TEST(Batcher, RequestsRunSideBySideWhileThereAreCores) {
   Buffers buffers;
   Batcher batcher(2, buffers);
   model.hold(true);
-  Session first(batcher, model, 1), second(batcher, model, 2);
+  Session first(batcher, model, 1);
+  model.wait_for_calls(1);  // else the second may find it gathering, and go with it
+  Session second(batcher, model, 2);
   model.wait_for_calls(2);
   model.hold(false);
   EXPECT_TRUE(first.is_right());
