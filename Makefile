@@ -29,7 +29,8 @@ PG_CONFIG ?= pg_config
 # As system headers, Postgres's own do not warn.
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -Wshadow=local -Wno-register
-SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lspng -lwebpdemux -lwebp -lzstd -lstdc++ -lm
+# With libstdc++ inside: every new session would load the shared one, which takes longer than all other libraries together.
+SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lspng -lwebpdemux -lwebp -lzstd -static-libgcc -l:libstdc++.a -lm
 EXTRA_CLEAN = $(BUILD)
 
 # The machine code is C++ behind C symbols: there is nothing for Postgres's JIT to inline.

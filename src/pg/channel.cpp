@@ -16,6 +16,9 @@ namespace {
 // How much memory a message may ask for before its bytes arrive.
 constexpr std::size_t kReadStep = 1 << 20;
 
+// What is read at least, if it is there: short messages take one system call each.
+constexpr std::size_t kReadAhead = 16 << 10;
+
 // A cancel may have reached the other side first: then it is a cancel that happened.
 [[noreturn]] void throw_gone() {
   check_for_interrupts();
@@ -52,6 +55,7 @@ void Channel::close() {
 }
 
 bool Channel::is_stale() const {
+  if (received_ > 0) return true;
   char byte;
   const ssize_t count = recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
@@ -89,11 +93,13 @@ bool Channel::try_push() noexcept {
   return true;
 }
 
-// Whether incoming_ has as many bytes.
+// Whether incoming_ has as many bytes. It may have more.
 bool Channel::read_up_to(std::size_t size) {
   while (received_ < size) {
-    if (received_ == incoming_.size()) incoming_.resize(std::min(size, std::max(2 * received_, kReadStep)));
-    const ssize_t count = recv(descriptor_, incoming_.data() + received_, std::min(size, incoming_.size()) - received_, 0);
+    if (received_ == incoming_.size()) {
+      incoming_.resize(std::max(kReadAhead, std::min(size, std::max(2 * received_, kReadStep))));
+    }
+    const ssize_t count = recv(descriptor_, incoming_.data() + received_, incoming_.size() - received_, 0);
     if (count > 0) {
       received_ += static_cast<std::size_t>(count);
     } else if (count < 0 && must_wait()) {
@@ -112,8 +118,10 @@ std::optional<Message> Channel::poll() {
   const std::size_t size = kFrameHeaderSize + header.body_size;
   if (!read_up_to(size)) return std::nullopt;
   Message message = decode_body(header, std::span(incoming_).subspan(kFrameHeaderSize, header.body_size));
-  received_ = 0;
-  if (incoming_.size() > kReadStep) incoming_ = Blob();
+  const auto begin = incoming_.begin();
+  std::copy(begin + static_cast<std::ptrdiff_t>(size), begin + static_cast<std::ptrdiff_t>(received_), begin);
+  received_ -= size;
+  if (incoming_.size() > kReadStep && received_ == 0) incoming_ = Blob();
   return message;
 }
 

@@ -55,7 +55,7 @@ class Channel {
   WaitEventSet* waits_ = nullptr;  // kept: making one takes five system calls
   Blob outgoing_;
   std::size_t sent_ = 0;      // of outgoing_
-  Blob incoming_;             // of one frame, its header included
+  Blob incoming_;             // begins with a frame's header; a short message comes whole, maybe with what follows it
   std::size_t received_ = 0;  // of incoming_
 };
 

@@ -19,13 +19,32 @@ constexpr std::size_t kReadStep = 1 << 20;
 
 bool Channel::read_all(std::uint8_t* data, std::size_t size) {
   while (size > 0) {
-    ssize_t got = ::read(in_, data, size);
+    if (ahead_begin_ < ahead_end_) {
+      const std::size_t step = std::min(size, ahead_end_ - ahead_begin_);
+      data = std::copy_n(ahead_.data() + ahead_begin_, step, data);
+      ahead_begin_ += step;
+      size -= step;
+      continue;
+    }
+    const bool is_large = size >= ahead_.size();
+    const ssize_t got = is_large ? ::read(in_, data, size) : ::read(in_, ahead_.data(), ahead_.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;
-    data += got;
-    size -= static_cast<std::size_t>(got);
+    if (is_large) {
+      data += got;
+      size -= static_cast<std::size_t>(got);
+    } else {
+      ahead_begin_ = 0;
+      ahead_end_ = static_cast<std::size_t>(got);
+    }
   }
   return true;
+}
+
+bool Channel::has_input() const {
+  if (ahead_begin_ < ahead_end_) return true;
+  pollfd state{.fd = in_, .events = POLLIN, .revents = 0};
+  return ::poll(&state, 1, 0) != 0;
 }
 
 std::optional<Message> Channel::receive() {

@@ -1,6 +1,7 @@
 // Messages over file descriptors, and what every part of the runner needs beside them.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -10,10 +11,13 @@
 
 namespace imagecalc {
 
-// A pair of file descriptors that it does not own; both may be the same socket.
+// A pair of file descriptors that it does not own; both may be the same socket. One thread receives; another may send.
 class Channel {
  public:
   Channel(int in, int out) : in_(in), out_(out) {}
+
+  // Whether receive() would begin at once: also at the end of the stream.
+  bool has_input() const;
 
   // Waits for a whole message; nothing at the end of the stream. Throws Error(protocol).
   std::optional<Message> receive();
@@ -36,6 +40,9 @@ class Channel {
   bool read_all(std::uint8_t* data, std::size_t size);
 
   int in_, out_;
+  // What the last read brought beyond what was asked for: a short message takes one system call instead of three.
+  std::array<std::uint8_t, 16 << 10> ahead_;
+  std::size_t ahead_begin_ = 0, ahead_end_ = 0;
 };
 
 // Requested once the other side of a pipe or socket has closed it. Cheap: it looks at most every few milliseconds.

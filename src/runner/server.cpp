@@ -246,18 +246,12 @@ class Connection {
   std::optional<Channel::Incoming> await_request() {
     const auto limit = Clock::now() + std::clamp<Clock::duration>(taken_alone_.load() / kAwakePart, kLeastAwake, kMostAwake);
     if (returns_quickly_ && !shared_.awake.test_and_set()) {
-      while (!has_input() && shared_.busy == 0 && Clock::now() < limit) std::this_thread::yield();
+      while (!channel_.has_input() && shared_.busy == 0 && Clock::now() < limit) std::this_thread::yield();
       shared_.awake.clear();
     }
     auto incoming = channel_.begin();
     returns_quickly_ = Clock::now() < limit;
     return incoming;
-  }
-
-  // Also at the end of the stream.
-  bool has_input() const {
-    pollfd state{.fd = fd_, .events = POLLIN, .revents = 0};
-    return ::poll(&state, 1, 0) != 0;
   }
 
   // False once nobody answers, or asks. A request for which there is no room is refused unread.
@@ -330,7 +324,7 @@ class Connection {
   }
 
   // Whether there is nothing to overlap with: a lone image is not worth waking another thread.
-  bool is_alone() const { return unanswered_ == 1 && !has_input(); }
+  bool is_alone() const { return unanswered_ == 1 && !channel_.has_input(); }
 
   // ---- the answering thread, or the reading one as long as the other has nothing to do
 
