@@ -29,8 +29,11 @@ PG_CONFIG ?= pg_config
 # As system headers, Postgres's own do not warn.
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -Wshadow=local -Wno-register
-# With libstdc++ inside: every new session would load the shared one, which takes longer than all other libraries together.
-SHLIB_LINK = -Wl,--exclude-libs,ALL $(LAYERS) -ljpeg -lspng -lwebpdemux -lwebp -lzstd -static-libgcc -l:libstdc++.a -lm
+# With libstdc++ inside, where the compiler has it to link: every new session would load the shared one, which takes longer
+# than all other libraries together.
+LIBSTDCXX = $(shell $(CXX) -print-file-name=libstdc++.a)
+SHLIB_LINK = -Wl,--version-script=src/pg/exports.map $(LAYERS) -ljpeg -lspng -lwebpdemux -lwebp -lzstd \
+  $(if $(findstring /,$(LIBSTDCXX)),-static-libgcc $(LIBSTDCXX),-lstdc++) -lm
 EXTRA_CLEAN = $(BUILD)
 
 # The machine code is C++ behind C symbols: there is nothing for Postgres's JIT to inline.
@@ -74,7 +77,7 @@ layers: $(CONFIGURED)
 
 $(LAYERS): layers ;
 
-$(MODULE_big)$(DLSUFFIX): $(LAYERS)
+$(MODULE_big)$(DLSUFFIX): $(LAYERS) src/pg/exports.map
 
 $(BUILD)/pg/%.o: src/pg/%.cpp
 	@$(MKDIR_P) $(@D)

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <thread>
@@ -16,6 +18,7 @@ using namespace std::chrono_literals;
 // What a made-up plan does. Its scores are the first pixel of each channel.
 struct Behaviour {
   std::chrono::microseconds delay{0};
+  std::size_t piece = 0;         // of images, for which it takes that long, whole or not; 0: all at once
   float factor = 1;              // anything else is wrong
   bool mixes_images = false;     // wrong for some batch sizes
   int fails_after = 1'000'000;   // runs
@@ -31,8 +34,10 @@ class MadeUpPlan : public Plan {
   Scores run(const TensorBatch& given, int) override {
     const auto [batch, sent, images] = given;
     const int run = ++runs_;
+    most_images_ = std::max(most_images_.load(), images);
     if (run > behaviour_.fails_after) throw Error(Fault::bad_model, "worn out");
-    std::this_thread::sleep_for(run > behaviour_.slow_runs ? behaviour_.delay : behaviour_.slow_delay);
+    const std::size_t pieces = behaviour_.piece > 0 ? (images + behaviour_.piece - 1) / behaviour_.piece : 1;
+    std::this_thread::sleep_for(pieces * (run > behaviour_.slow_runs ? behaviour_.delay : behaviour_.slow_delay));
     const std::size_t plane = std::size_t(size_.height) * size_.width;
     Scores scores{3, {}};
     for (std::size_t i = 0; i < 3 * images; ++i) scores.values.push_back(behaviour_.factor * batch[i * plane]);
@@ -40,11 +45,13 @@ class MadeUpPlan : public Plan {
     return scores;
   }
   std::size_t memory() const override { return behaviour_.memory; }
+  std::size_t most_images() const { return most_images_; }  // of a run
 
  private:
   const TensorSize size_;
   const Behaviour behaviour_;
   std::atomic<int> runs_ = 0;
+  std::atomic<std::size_t> most_images_ = 0;
 };
 
 Recipe made_up(const char* name, Behaviour behaviour, EngineChoice engine = EngineChoice::libtorch, int* made = nullptr) {
@@ -99,6 +106,19 @@ TEST(Trial, AFasterPlanIsTimedInLargerBatches) {
   const float us = trial.time(fast, 1e9f);
   EXPECT_GE(us, 1000 / 8);
   EXPECT_LT(us, 1000 / 2) << "an image, in twos";
+}
+
+TEST(Trial, APlanForEightAtOnceIsTimedWithEight) {
+  MadeUpPlan slow(kSize, {.delay = 3ms, .piece = 1}), in_eights(kSize, {.delay = 8ms, .piece = 8});
+  const Trial trial(slow, kSize, 32, 1, 5'000);  // one of the slow one's images at a time
+  EXPECT_LT(trial.time(in_eights, 1e9f), 8000 / 5);
+}
+
+TEST(Trial, AVerySlowModelIsTimedWithOneImage) {
+  MadeUpPlan slow(kSize, {.delay = 20ms, .piece = 1}), same(kSize, {.delay = 20ms, .piece = 1});
+  const Trial trial(slow, kSize, 32, 1, 5'000);
+  EXPECT_GE(trial.time(same, 1e9f), 20'000);
+  EXPECT_EQ(same.most_images(), 1u);
 }
 
 TEST(Choices, TakesTheFastestThatIsRight) {

@@ -19,7 +19,7 @@ constexpr int kMinRuns = 3;
 constexpr float kDisturbanceUs = 5'000;  // what another process may take a core away for
 constexpr float kLongUs = 1'000'000;  // after that two will do
 constexpr std::size_t kPiece = 8;
-constexpr std::size_t kMaxSlowdown = 5;  // of a run, for the sake of eight images
+constexpr float kMaxSlowdown = 10;  // of a run, for the sake of eight images
 constexpr std::size_t kMaxFloats = std::size_t{8} << 20;  // of the images
 constexpr float kMaxScale = 1e6f;
 constexpr float kMinVariation = 0.01f;  // of the scores, beside the largest of them
@@ -91,17 +91,14 @@ Trial::Trial(Plan& plain, TensorSize size, std::size_t batch, int threads, float
   can_compare_ = find_scale(plain);
   if (!can_compare_) return;
   draw(std::max(full_batch_, kMinImages));
-  batch_ = affordable_batch(plain, kMinImages);
+  plain_us_ = time_once(plain, kMinImages);
+  batch_ = affordable_batch(plain_us_);
   plain_ = run(plain, std::max(batch_, kMinImages));
 }
 
-// Judged by a run of so many.
-std::size_t Trial::affordable_batch(Plan& plan, std::size_t images) const {
-  const auto start = Clock::now();
-  plan.run({images_.data(), images}, threads_);
-  const float affordable = static_cast<float>(images) * run_us_ / microseconds_since(start);
+std::size_t Trial::affordable_batch(float image_us) const {
   std::size_t batch = 1;
-  while (2 * batch <= full_batch_ && static_cast<float>(2 * batch) <= affordable) batch *= 2;
+  while (2 * batch <= full_batch_ && static_cast<float>(2 * batch) * image_us <= run_us_) batch *= 2;
   return batch;
 }
 
@@ -148,13 +145,15 @@ std::string Trial::check(Plan& plan, float tolerance) const {
   return compare(first_rows(plain_, batch_ - 1), run(plan, batch_ - 1), range, tolerance);  // nor may its size matter
 }
 
-// How a plan fares with a few images says little of how it fares with many: it may be made for eight at once, or outgrow the
-// caches. So it runs eight, where the plain one does so in about a second, and as many more as it manages in the time.
+// How a plan fares with a few images says little of how it fares with many: it may outgrow the caches, or be made for eight at
+// once, when five would cost as much. So it runs eight, where the plain one does so in about two seconds, else one; and as many
+// more as it manages in the time.
 std::size_t Trial::timing_batch(Plan& plan) const {
   if (batch_ == full_batch_) return full_batch_;
-  const std::size_t least = std::min({kPiece, full_batch_, kMaxSlowdown * batch_});
+  const bool manages_eight = static_cast<float>(kPiece) * plain_us_ <= kMaxSlowdown * run_us_;
+  const std::size_t least = manages_eight ? std::min(kPiece, full_batch_) : 1;
   plan.run({images_.data(), least}, threads_);  // the first run may compile
-  return std::max(least, affordable_batch(plan, least));
+  return std::max(least, affordable_batch(time_once(plan, least)));
 }
 
 // Microseconds an image.

@@ -45,7 +45,7 @@ class Trial {
   void draw(std::size_t images);
   bool find_scale(Plan& plain);
   Scores run(Plan& plan, std::size_t images) const;
-  std::size_t affordable_batch(Plan& plan, std::size_t images) const;
+  std::size_t affordable_batch(float image_us) const;
   std::size_t timing_batch(Plan& plan) const;
   float time_once(Plan& plan, std::size_t batch) const;
 
@@ -53,7 +53,8 @@ class Trial {
   const int threads_;
   const float run_us_;
   const std::size_t full_batch_;
-  std::size_t batch_ = 1;  // that the plain plan manages
+  float plain_us_ = 0;     // that the plain plan takes for an image, about
+  std::size_t batch_ = 1;  // that it manages
   float scale_ = 1;
   std::vector<float> images_;
   Scores plain_;
