@@ -113,17 +113,17 @@ class SqlCell(Cell):
         return (f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name}"
                 f" WHERE id > {begin} AND id <= {begin + rows}")
 
-    def settings(self, batch_size):
+    def settings(self):
         return (f"SET imagecalc.enable_batch_infer = {'on' if self.batch_size else 'off'}",
-                f"SET imagecalc.batch_size = {max(batch_size, 1)}")
+                f"SET imagecalc.batch_size = {self.batch_size or 1}")
 
     # The next rows, from the first one again after the last.
-    def time(self, rows, batch_size=None):
+    def time(self, rows):
         self.table.grow(rows)
         if self.begin + rows > self.table.rows:
             self.begin = 0
         begin = time.monotonic()
-        self.session.ask(*self.settings(batch_size or self.batch_size), self.statement(self.begin, rows))
+        self.session.ask(*self.settings(), self.statement(self.begin, rows))
         self.begin += rows
         return time.monotonic() - begin
 
@@ -132,12 +132,13 @@ class SqlCell(Cell):
         size = max(self.batch_size, 1)
         return max(1, round(rows / size)) * size
 
-    # First the runner finds its plan, for which it takes half a batch for a whole one; then as many rows as make a rate that
+    # First the runner finds its plan, in batches half as large, which it takes for such; then as many rows as make a rate that
     # another run confirms. The table gets as many as there is time for.
     def prepare(self, seconds):
         self.session.ask("LOAD 'imagecalc'", "SELECT 1")
+        half = dataclasses.replace(self, batch_size=(self.batch_size + 1) // 2)
+        half.time(WARM_BATCHES * half.whole_batches(0))
         rows = self.whole_batches(0)
-        self.time(WARM_BATCHES * max(1, rows // 2), self.batch_size // 2)
         target, rate, limit = min(seconds, 2), 0, time.monotonic() + 30
         while True:
             elapsed = self.time(rows)
@@ -157,7 +158,7 @@ class SqlCell(Cell):
             return
         rows = self.whole_batches(2 * self.known_rate)
         self.table.grow(rows)
-        plan = psql(f"LOAD 'imagecalc'; {'; '.join(self.settings(self.batch_size))};"
+        plan = psql(f"LOAD 'imagecalc'; {'; '.join(self.settings())};"
                     f" EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(0, rows)}")
         whole = json.loads(plan)[0]
         node = find_node(whole["Plan"])

@@ -3,8 +3,8 @@
 #
 #   bench/infer.sh [--quick | --full] [--seconds N] [--nets NET,...] [--threads N] [--engine NAME] [--out FILE]
 #
-# --seconds: of work for each cell of the table, shared by its three repeats (default 20: about 40 minutes).
-# --quick:   one net and 3 seconds a cell: a smoke run of two to three minutes whose figures mean little.
+# --seconds: of work for each cell of the table, shared by its three repeats (default 20: 40 to 45 minutes).
+# --quick:   one net and 3 seconds a cell: a smoke run of two to five minutes whose figures mean little.
 # --full:    all batch sizes for all inputs, and 60 seconds a cell: hours.
 # --nets:    of mobilenet_v3_small, shufflenet_v2_x1_0, efficientnet_b3, resnet50 (default all).
 # --threads: of the engine, the same on all sides (default 1: on two cores the other one decodes).
