@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
 import os
 import pathlib
 import re
@@ -21,7 +22,7 @@ FORMATS = {24: "1x1/b32/k3/q50@256", 82: "1x1/b128/k41/q50@256"}
 RGB_EDGE = 256
 ENGINES = ("libtorch", "openvino")
 REPEATS = 3
-SLICE = 1  # seconds: cells that are compared take turns this long, as the machine's speed may change from one to the next
+SLICE = 1  # seconds: cells that are compared take turns this long, as the machine's speed may change from one second to the next
 JPEG_BATCH = 32
 PARTS = ("fetch", "transfer", "decode", "model", "wait")
 WARM_BATCHES = 10  # the runner tries a plan a call: as many as it has, and some
@@ -41,7 +42,9 @@ class Cell:
     images: int = 0      # of this repeat, up to now
     elapsed: float = 0   # seconds that they took
     last_turn: float = 0
-    rates: list = dataclasses.field(default_factory=list)
+    turns: list = dataclasses.field(default_factory=list)    # of this repeat: images a second in each
+    repeats: list = dataclasses.field(default_factory=list)  # the turns of those that have ended
+    rates: list = dataclasses.field(default_factory=list)    # of the repeats as wholes
     shares: dict = None
     note: str = ""
 
@@ -65,11 +68,13 @@ class Cell:
         images, elapsed = self.run(self.turn(seconds))
         self.images += images
         self.elapsed += elapsed
+        self.turns.append(images / elapsed)
         self.last_turn = elapsed
 
     def end_repeat(self):
         self.rates.append(self.images / self.elapsed)
-        self.images, self.elapsed, self.last_turn = 0, 0, 0
+        self.repeats.append(self.turns)
+        self.images, self.elapsed, self.last_turn, self.turns = 0, 0, 0, []
 
     def prepare(self, seconds):
         pass
@@ -363,9 +368,9 @@ FIRST_CALLS = 20  # sessions
 LATER_CALLS = 5
 
 
-def first_and_later(query):
+def first_and_later(query, options):
     """Milliseconds that a new session takes for its first query, for later ones, and more for the first."""
-    session = Session()
+    session = Session(options)
     session.ask("SELECT 1")
     times = []
     for _ in range(1 + LATER_CALLS):
@@ -385,11 +390,13 @@ def measure_first_calls(options, table):
         psql(inference)
     lines = ["### A session's first call", "", f"{SMALL_NET} at 24x24, one row by its key, warm runner, new sessions in turns;"
              f" medians of {FIRST_CALLS}, in ms.", "", "| query | first | later | more |", "|---|---:|---:|---:|"]
-    queries = {"the row's key": f"SELECT id {row}", "ic_infer": inference}
+    preloaded = "-c session_preload_libraries=imagecalc"
+    queries = {"the row's key": (f"SELECT id {row}", ""), "ic_infer": (inference, ""),
+               "ic_infer, the library preloaded": (inference, preloaded)}
     taken = {what: [] for what in queries}
     for _ in range(FIRST_CALLS):
         for what, query in queries.items():
-            taken[what].append(first_and_later(query))
+            taken[what].append(first_and_later(*query))
     for what, times in taken.items():
         first, later, more = map(statistics.median, zip(*times))
         lines.append(f"| {what} | {first:.2f} | {later:.2f} | {more:.2f} |")
@@ -401,11 +408,11 @@ def measure_first_calls(options, table):
 
 LEGEND = """\
 Images a second are medians of {repeats} repeats; spread is the greatest less the least of them, over the median. In a repeat,
-cells of the same tensor size and batch take turns of a second. The two ratios are medians of the repeats' ratios: to SQL over
-JPEG on the same engine (in batches of {jpeg_batch} where its cell of the same batch is missing), and to the engine's bare loop
-on tensors of the same size and batch (row by row: at batch 1; sessions: to one session in batches of 128 instead). Fetch, transfer,
-decode, model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE) says: they overlap. The last column is the part of
-fetch, transfer and decode in the time of these and the model together."""
+cells of the same tensor size and batch take turns of a second. The two ratios are medians, over all pairs of turns where both took
+them side by side, else over the repeats: to SQL over JPEG on the same engine (in batches of {jpeg_batch} where its cell of the
+same batch is missing), and to the engine's bare loop on tensors of the same size and batch (row by row: at batch 1; sessions: to
+one session in batches of 128 instead). Fetch, transfer, decode, model and wait are parts of the elapsed time, as EXPLAIN (ANALYZE)
+says: they overlap. The last column is the part of fetch, transfer and decode in the time of these and the model together."""
 
 HEAD = ("| what | batch | images/s | spread | / JPEG | / bare loop | fetch | transfer | decode | model | wait | all but model |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
@@ -415,10 +422,25 @@ def format_rate(rate):
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
+# Pairs of rates, measured as near to each other as there are: the nth turns of both, where they take turns, or whole repeats.
+def paired_rates(cell, other):
+    if cell.bout != other.bout or cell.turn(math.inf) != other.turn(math.inf):
+        return list(zip(cell.rates, other.rates))
+    return [pair for turns in zip(cell.repeats, other.repeats) for pair in zip(*turns)]
+
+
 def ratio(cell, cells, key):
     if key not in cells or key == cell.key:
         return "-"
-    return f"{statistics.median(mine / other for mine, other in zip(cell.rates, cells[key].rates)):.3g}"
+    return f"{statistics.median(mine / other for mine, other in paired_rates(cell, cells[key])):.3g}"
+
+
+def row_above_loop(cells):
+    pairs = paired_rates(cells["SQL, icimage 24x24", "row by row"], cells[bare_name(24), "1"])
+    more = [1e6 / row - 1e6 / loop for row, loop in pairs]
+    low, middle, high = statistics.quantiles(more, n=4)
+    return (f"A row by itself at 24x24 takes {middle:.0f} us more than the bare loop at batch 1 (median of {len(more)} pairs of"
+            f" turns; the middle half of them {low:.0f} to {high:.0f}).")
 
 
 def row_of(cell, cells):
@@ -432,7 +454,7 @@ def row_of(cell, cells):
 
 def table_of(net):
     cells = {cell.key: cell for cell in net.cells}
-    return "\n".join([f"### {net.name}", "", *HEAD, *(row_of(cell, cells) for cell in net.cells), ""])
+    return "\n".join([f"### {net.name}", "", *HEAD, *(row_of(cell, cells) for cell in net.cells), "", row_above_loop(cells), ""])
 
 
 def heading(options, tables):

@@ -37,16 +37,15 @@ constinit KeptQuery model_query(
     "SELECT tableoid, ctid, xmin, cmin, hash, input, mean, deviation, labels, engine, device, bf16_accuracy_loss "
     "FROM imagecalc.model WHERE name OPERATOR(pg_catalog.=) $1",
     TEXTOID);
-enum Column { kTable = 1, kPlace, kInserted, kCommand, kHash, kInput, kMean, kDeviation, kLabels, kEngine, kDevice, kBf16Loss };
 
-RowVersion version_of(const KeptQuery::Answer& row) {
-  return {.table = DatumGetObjectId(row.column(kTable)),
-          .place = *reinterpret_cast<ItemPointer>(DatumGetPointer(row.column(kPlace))),
-          .inserted = DatumGetTransactionId(row.column(kInserted)),
-          .command = DatumGetCommandId(row.column(kCommand))};
+RowVersion version_of(const TupleView& row) {
+  return {.table = DatumGetObjectId(row.column("tableoid")),
+          .place = *reinterpret_cast<ItemPointer>(DatumGetPointer(row.column("ctid"))),
+          .inserted = DatumGetTransactionId(row.column("xmin")),
+          .command = DatumGetCommandId(row.column("cmin"))};
 }
 
-ArrayType* array_of(const KeptQuery::Answer& row, Column column) {
+ArrayType* array_of(const TupleView& row, const char* column) {
   const Datum value = row.column(column);
   return pg([&] { return DatumGetArrayTypeP(value); });
 }
@@ -59,22 +58,22 @@ std::array<float, 3> three_numbers(ArrayType* array) {
   return numbers;
 }
 
-Model read_model(const std::string& name, const KeptQuery::Answer& row) {
+Model read_model(const std::string& name, const TupleView& row) {
   Model model;
   model.name = name;
-  const struct varlena* hash = pg([&] { return PG_DETOAST_DATUM_PACKED(row.column(kHash)); });
+  const struct varlena* hash = pg([&] { return PG_DETOAST_DATUM_PACKED(row.column("hash")); });
   if (varlena_bytes(hash).size() != model.hash.size())
     throw Error(Fault::internal, "model \"" + name + "\" has a damaged hash");
   std::ranges::copy(varlena_bytes(hash), model.hash.begin());
-  const text* input = pg([&] { return DatumGetTextPP(row.column(kInput)); });
+  const text* input = pg([&] { return DatumGetTextPP(row.column("input")); });
   model.input = parse_model_input(text_view(input));
-  model.normalisation = {three_numbers(array_of(row, kMean)), three_numbers(array_of(row, kDeviation))};
-  model.labels = read_labels(array_of(row, kLabels));
-  const text* engine = pg([&] { return DatumGetTextPP(row.column(kEngine)); });
+  model.normalisation = {three_numbers(array_of(row, "mean")), three_numbers(array_of(row, "deviation"))};
+  model.labels = read_labels(array_of(row, "labels"));
+  const text* engine = pg([&] { return DatumGetTextPP(row.column("engine")); });
   model.engine = parse_engine(text_view(engine));
-  const text* device = pg([&] { return DatumGetTextPP(row.column(kDevice)); });
+  const text* device = pg([&] { return DatumGetTextPP(row.column("device")); });
   model.device = parse_device(text_view(device));
-  if (const auto loss = row.nullable(kBf16Loss)) model.bf16_accuracy_loss = DatumGetFloat4(*loss);
+  if (const auto loss = row.nullable("bf16_accuracy_loss")) model.bf16_accuracy_loss = DatumGetFloat4(*loss);
   return model;
 }
 
@@ -101,6 +100,27 @@ bool sees_all_rows(Oid table) {
   });
 }
 
+Oid model_table() {
+  return pg([] {
+    const Oid schema = get_namespace_oid("imagecalc", true);
+    return OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+  });
+}
+
+// What the row has, kept until another one takes its place.
+std::shared_ptr<const Model> keep_model(const std::string& name, const TupleView& row, std::optional<Visibility> visibility) {
+  if (row.empty()) return nullptr;
+  const RowVersion version = version_of(row);
+  if (Known* known = find_known(name); known && known->version == version) {
+    known->seen_under = std::move(visibility);
+    return known->model;
+  }
+  auto model = std::make_shared<const Model>(read_model(name, row));
+  if (known_models.size() >= kMostKnown) known_models.clear();
+  known_models[name] = {version, model, std::move(visibility)};
+  return model;
+}
+
 [[noreturn]] void throw_no_model(const std::string& name) {
   throw Error(Fault::invalid_argument, "model \"" + name + "\" does not exist",
               "SELECT name FROM ic_models shows those that do; ic_import_model and ic_design make them.");
@@ -118,17 +138,9 @@ std::shared_ptr<const Model> look_up_model(const std::string& name) {
   std::optional<Visibility> visibility = current_visibility();
   const Known* last = find_known(name);
   if (last && visibility && last->seen_under == visibility && sees_all_rows(last->version.table)) return last->model;
-  const KeptQuery::Answer row(model_query, text_datum(name));
-  if (row.empty()) return nullptr;
-  const RowVersion version = version_of(row);
-  if (Known* known = find_known(name); known && known->version == version) {
-    known->seen_under = std::move(visibility);
-    return known->model;
-  }
-  auto model = std::make_shared<const Model>(read_model(name, row));
-  if (known_models.size() >= kMostKnown) known_models.clear();
-  known_models[name] = {version, model, std::move(visibility)};
-  return model;
+  const Oid table = model_table();
+  if (OidIsValid(table) && sees_all_rows(table)) return keep_model(name, KeyedRow(table, name).row(), std::move(visibility));
+  return keep_model(name, KeptQuery::Answer(model_query, text_datum(name)).row(), std::move(visibility));
 }
 
 Blob read_model_bytes(const std::string& name) {

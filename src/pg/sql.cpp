@@ -6,6 +6,12 @@
 
 #include "pg/datum.h"
 
+extern "C" {
+#include "access/genam.h"
+#include "access/table.h"
+#include "utils/fmgroids.h"
+}
+
 namespace imagecalc {
 namespace {
 
@@ -149,9 +155,7 @@ KeptQuery::Answer::Answer(KeptQuery& query, Datum argument) : exceptions_(std::u
     return SPI_execute_plan(query.plan_, &argument, nullptr, true, 1);
   });
   if (code < 0) throw Error(Fault::internal, std::string("statement failed: ") + SPI_result_code_string(code));
-  if (SPI_processed == 0) return;
-  row_ = SPI_tuptable->vals[0];
-  shape_ = SPI_tuptable->tupdesc;
+  if (SPI_processed > 0) row_ = {SPI_tuptable->vals[0], SPI_tuptable->tupdesc};
 }
 
 // After an ERROR the abort of the transaction cleans up.
@@ -159,9 +163,34 @@ KeptQuery::Answer::~Answer() {
   if (std::uncaught_exceptions() <= exceptions_) SPI_finish();
 }
 
-std::optional<Datum> KeptQuery::Answer::nullable(int number) const {
+KeyedRow::KeyedRow(Oid table, std::string_view key) : exceptions_(std::uncaught_exceptions()) {
+  const Datum text = text_datum(key);
+  const HeapTuple row = pg([&] {
+    table_ = table_open(table, AccessShareLock);
+    const Oid index = RelationGetPrimaryKeyIndex(table_);
+    ScanKeyData sought;
+    const Oid collation = TupleDescAttr(table_->rd_att, 0)->attcollation;
+    ScanKeyEntryInitialize(&sought, 0, 1, BTEqualStrategyNumber, TEXTOID, collation, F_TEXTEQ, text);
+    scan_ = systable_beginscan(table_, index, OidIsValid(index), GetActiveSnapshot(), 1, &sought);
+    return systable_getnext(scan_);
+  });
+  row_ = {row, table_->rd_att};
+}
+
+// After an ERROR the abort of the transaction cleans up.
+KeyedRow::~KeyedRow() {
+  if (std::uncaught_exceptions() > exceptions_) return;
+  systable_endscan(scan_);
+  table_close(table_, AccessShareLock);
+}
+
+std::optional<Datum> TupleView::nullable(const char* column) const {
   bool null;
-  const Datum value = pg([&] { return SPI_getbinval(row_, shape_, number, &null); });
+  const Datum value = pg([&] {
+    const int number = SPI_fnumber(shape_, column);
+    if (number == SPI_ERROR_NOATTRIBUTE) elog(ERROR, "column \"%s\" does not exist", column);
+    return SPI_getbinval(row_, shape_, number, &null);
+  });
   return null ? std::nullopt : std::optional(value);
 }
 

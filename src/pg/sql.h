@@ -90,6 +90,22 @@ class SqlScope {
   int exceptions_ = 0;
 };
 
+// A row as Postgres has it, or none. What its columns point to lives as long as what it was taken from.
+class TupleView {
+ public:
+  TupleView() = default;
+  TupleView(HeapTuple row, TupleDesc shape) : row_(row), shape_(shape) {}
+
+  bool empty() const { return !row_; }
+  // By the column's name; ctid, xmin and the like are columns too.
+  std::optional<Datum> nullable(const char* column) const;
+  Datum column(const char* name) const { return nullable(name).value(); }
+
+ private:
+  HeapTuple row_ = nullptr;
+  TupleDesc shape_ = nullptr;
+};
+
 // A query that a session asks again and again: parsed and planned once. It runs as the caller, under the snapshot of the
 // calling query and whatever search_path there is; so every name in it is qualified, operators too.
 class KeptQuery {
@@ -104,14 +120,10 @@ class KeptQuery {
     Answer(const Answer&) = delete;
     Answer& operator=(const Answer&) = delete;
 
-    bool empty() const { return !row_; }
-    // Columns count from 1. What they point to lives as long as this does.
-    std::optional<Datum> nullable(int number) const;
-    Datum column(int number) const { return nullable(number).value(); }
+    TupleView row() const { return row_; }
 
    private:
-    HeapTuple row_ = nullptr;
-    TupleDesc shape_ = nullptr;
+    TupleView row_;
     const int exceptions_;
   };
 
@@ -119,6 +131,24 @@ class KeptQuery {
   const char* const statement_;
   const Oid argument_;
   SPIPlanPtr plan_ = nullptr;  // as long as the session
+};
+
+// The row that a table with a text as its first column and primary key has for a key, under the snapshot of the calling query.
+// Far quicker than a query, but asks nobody's leave: only for tables all of whose rows the user may read.
+class KeyedRow {
+ public:
+  KeyedRow(Oid table, std::string_view key);
+  ~KeyedRow();
+  KeyedRow(const KeyedRow&) = delete;
+  KeyedRow& operator=(const KeyedRow&) = delete;
+
+  TupleView row() const { return row_; }
+
+ private:
+  Relation table_ = nullptr;
+  struct SysScanDescData* scan_ = nullptr;
+  TupleView row_;
+  const int exceptions_;
 };
 
 // A transaction of a background worker. The destructor aborts one that was not committed.

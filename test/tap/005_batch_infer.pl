@@ -37,6 +37,8 @@ for my $query (
   like($node->safe_psql('postgres', "EXPLAIN $query"), qr/Custom Scan \(ImageInfer\)/, "first in its session: $query");
 }
 is($node->safe_psql('postgres', "SELECT count($call) FROM many"), $count, 'and it runs');
+my $answers = "SELECT id, $call FROM images ORDER BY id";
+my $unloaded = $node->safe_psql('postgres', $answers);
 my $first = $node->background_psql('postgres');
 my $prepared = "EXPLAIN EXECUTE q";
 $first->query_safe("SET plan_cache_mode = force_generic_plan; PREPARE q AS SELECT $call FROM images");
@@ -50,6 +52,16 @@ FETCH 2 FROM c;
 FETCH PRIOR FROM c;
 END
 is($node->safe_psql('postgres', $scrolling), "1|t\n2|t\n1|t", 'a scrollable cursor goes backwards');
+
+# ---- the same with the library in every session from the start
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'imagecalc'");
+$node->restart;
+like($node->safe_psql('postgres', "EXPLAIN $answers"), qr/ImageInfer/, 'preloaded: the first query has a node');
+is($node->safe_psql('postgres', $answers), $unloaded, 'and answers the same');
+is($node->safe_psql('postgres', 'SHOW imagecalc.batch_size'), '128', 'settings are there at once');
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
 
 # ---- cancelling and killing in the middle of batches
 
