@@ -139,7 +139,8 @@ std::shared_ptr<const Model> look_up_model(const std::string& name) {
   const Known* last = find_known(name);
   if (last && visibility && last->seen_under == visibility && sees_all_rows(last->version.table)) return last->model;
   const Oid table = model_table();
-  if (OidIsValid(table) && sees_all_rows(table)) return keep_model(name, KeyedRow(table, name).row(), std::move(visibility));
+  if (OidIsValid(table) && ActiveSnapshotSet() && sees_all_rows(table))
+    return keep_model(name, KeyedRow(table, name).row(), std::move(visibility));
   return keep_model(name, KeptQuery::Answer(model_query, text_datum(name)).row(), std::move(visibility));
 }
 

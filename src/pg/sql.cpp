@@ -177,11 +177,11 @@ KeyedRow::KeyedRow(Oid table, std::string_view key) : exceptions_(std::uncaught_
   row_ = {row, table_->rd_att};
 }
 
-// After an ERROR the abort of the transaction cleans up.
+// After an ERROR the abort of the transaction cleans up. The lock on the table stays until its end, as a query's does.
 KeyedRow::~KeyedRow() {
   if (std::uncaught_exceptions() > exceptions_) return;
   systable_endscan(scan_);
-  table_close(table_, AccessShareLock);
+  table_close(table_, NoLock);
 }
 
 std::optional<Datum> TupleView::nullable(const char* column) const {

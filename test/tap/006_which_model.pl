@@ -127,6 +127,13 @@ $tenant->query_safe(q{SET app.sees = 'models'});
 is($tenant->query_safe($one), $first, 'row security lets a setting see models');
 $tenant->query_safe(q{SET app.sees = 'none'});
 fails_with($tenant, $one, qr/model "m" does not exist/, 'and hides them again, under the same snapshot');
+$publisher->safe_psql('postgres', <<'SQL');
+ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY;
+REVOKE SELECT ON imagecalc.model FROM PUBLIC;
+GRANT SELECT (name, hash, input, mean, deviation, labels, engine, device, bf16_accuracy_loss) ON imagecalc.model TO tenant;
+SQL
+fails_with($tenant, $one, qr/permission denied for table model/, 'some columns are not enough: what tells versions apart is missing');
+$publisher->safe_psql('postgres', 'GRANT SELECT ON imagecalc.model TO PUBLIC');
 $tenant->quit;
 $publisher->safe_psql('postgres',
   'DROP POLICY by_setting ON imagecalc.model; ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY');
