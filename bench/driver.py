@@ -56,7 +56,8 @@ class Session(LineProcess):
     """One psql that stays, and with it its server process. options: the server's for it, like -c NAME=VALUE."""
 
     def __init__(self, options=""):
-        super().__init__("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", env=dict(os.environ, PGOPTIONS=options))
+        all_options = f"{os.environ.get('PGOPTIONS', '')} {options}"
+        super().__init__("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", env=dict(os.environ, PGOPTIONS=all_options))
 
     # The statements' answer is one line.
     def ask(self, *statements):

@@ -13,6 +13,7 @@
 extern "C" {
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "nodes/makefuncs.h"
 #include "utils/rls.h"
 }
 
@@ -45,10 +46,18 @@ RowVersion version_of(const TupleView& row) {
           .command = DatumGetCommandId(row.column("cmin"))};
 }
 
+// What calls pg is not called within pg: values are taken before they are detoasted.
 ArrayType* array_of(const TupleView& row, const char* column) {
   const Datum value = row.column(column);
   return pg([&] { return DatumGetArrayTypeP(value); });
 }
+
+const struct varlena* bytes_of(const TupleView& row, const char* column) {
+  const Datum value = row.column(column);
+  return pg([&] { return PG_DETOAST_DATUM_PACKED(value); });
+}
+
+std::string_view text_of(const TupleView& row, const char* column) { return text_view(bytes_of(row, column)); }
 
 std::array<float, 3> three_numbers(ArrayType* array) {
   std::array<float, 3> numbers;
@@ -61,18 +70,15 @@ std::array<float, 3> three_numbers(ArrayType* array) {
 Model read_model(const std::string& name, const TupleView& row) {
   Model model;
   model.name = name;
-  const struct varlena* hash = pg([&] { return PG_DETOAST_DATUM_PACKED(row.column("hash")); });
+  const struct varlena* hash = bytes_of(row, "hash");
   if (varlena_bytes(hash).size() != model.hash.size())
     throw Error(Fault::internal, "model \"" + name + "\" has a damaged hash");
   std::ranges::copy(varlena_bytes(hash), model.hash.begin());
-  const text* input = pg([&] { return DatumGetTextPP(row.column("input")); });
-  model.input = parse_model_input(text_view(input));
+  model.input = parse_model_input(text_of(row, "input"));
   model.normalisation = {three_numbers(array_of(row, "mean")), three_numbers(array_of(row, "deviation"))};
   model.labels = read_labels(array_of(row, "labels"));
-  const text* engine = pg([&] { return DatumGetTextPP(row.column("engine")); });
-  model.engine = parse_engine(text_view(engine));
-  const text* device = pg([&] { return DatumGetTextPP(row.column("device")); });
-  model.device = parse_device(text_view(device));
+  model.engine = parse_engine(text_of(row, "engine"));
+  model.device = parse_device(text_of(row, "device"));
   if (const auto loss = row.nullable("bf16_accuracy_loss")) model.bf16_accuracy_loss = DatumGetFloat4(*loss);
   return model;
 }
@@ -100,10 +106,11 @@ bool sees_all_rows(Oid table) {
   });
 }
 
-Oid model_table() {
+// Locked to the end of the transaction, as by a query, and before anything is asked about it: what a transaction that has changed
+// privileges or row security has left is then known. The user must have USAGE of its schema.
+Oid lock_model_table() {
   return pg([] {
-    const Oid schema = get_namespace_oid("imagecalc", true);
-    return OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+    return RangeVarGetRelid(makeRangeVar(pstrdup("imagecalc"), pstrdup("model"), -1), AccessShareLock, true);
   });
 }
 
@@ -138,7 +145,7 @@ std::shared_ptr<const Model> look_up_model(const std::string& name) {
   std::optional<Visibility> visibility = current_visibility();
   const Known* last = find_known(name);
   if (last && visibility && last->seen_under == visibility && sees_all_rows(last->version.table)) return last->model;
-  const Oid table = model_table();
+  const Oid table = lock_model_table();
   if (OidIsValid(table) && ActiveSnapshotSet() && sees_all_rows(table))
     return keep_model(name, KeyedRow(table, name).row(), std::move(visibility));
   return keep_model(name, KeptQuery::Answer(model_query, text_datum(name)).row(), std::move(visibility));

@@ -22,8 +22,8 @@ struct Model {
   std::optional<double> bf16_accuracy_loss;       // 0..1; nothing where it was not measured
 };
 
-// Under the calling query's snapshot and the user's privileges: in some 20 us, and in one or two where no transaction has ended
-// since the last call (visibility.h). Error(invalid_argument) where there is none.
+// Under the calling query's snapshot and the user's privileges. Takes a microsecond or two where no transaction has ended since
+// the last call (visibility.h). Error(invalid_argument) where there is none.
 std::shared_ptr<const Model> find_model(const std::string& name);
 // The same; null where there is none.
 std::shared_ptr<const Model> look_up_model(const std::string& name);

@@ -166,7 +166,7 @@ KeptQuery::Answer::~Answer() {
 KeyedRow::KeyedRow(Oid table, std::string_view key) : exceptions_(std::uncaught_exceptions()) {
   const Datum text = text_datum(key);
   const HeapTuple row = pg([&] {
-    table_ = table_open(table, AccessShareLock);
+    table_ = table_open(table, NoLock);
     const Oid index = RelationGetPrimaryKeyIndex(table_);
     ScanKeyData sought;
     const Oid collation = TupleDescAttr(table_->rd_att, 0)->attcollation;
@@ -177,7 +177,7 @@ KeyedRow::KeyedRow(Oid table, std::string_view key) : exceptions_(std::uncaught_
   row_ = {row, table_->rd_att};
 }
 
-// After an ERROR the abort of the transaction cleans up. The lock on the table stays until its end, as a query's does.
+// After an ERROR the abort of the transaction cleans up.
 KeyedRow::~KeyedRow() {
   if (std::uncaught_exceptions() > exceptions_) return;
   systable_endscan(scan_);

@@ -134,7 +134,8 @@ class KeptQuery {
 };
 
 // The row that a table with a text as its first column and primary key has for a key, under the snapshot of the calling query.
-// Far quicker than a query, but asks nobody's leave: only for tables all of whose rows the user may read.
+// Far quicker than a query, but asks nobody's leave: only for a plain table that the caller has locked, and all of whose rows the
+// user may then read.
 class KeyedRow {
  public:
   KeyedRow(Oid table, std::string_view key);

@@ -105,7 +105,8 @@ sub subtransactions
 
 $publisher->safe_psql('postgres', <<'SQL');
 CREATE ROLE tenant LOGIN;
-GRANT SELECT ON images TO tenant;
+CREATE ROLE reader LOGIN;
+GRANT SELECT ON images TO tenant, reader;
 CREATE TABLE notes (note text);
 SQL
 my $tenant = $publisher->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'tenant' ]);
@@ -137,6 +138,23 @@ $publisher->safe_psql('postgres', 'GRANT SELECT ON imagecalc.model TO PUBLIC');
 $tenant->quit;
 $publisher->safe_psql('postgres',
   'DROP POLICY by_setting ON imagecalc.model; ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY');
+
+# What another session takes away in the middle of a transaction counts at once: its tables are locked already, so that nothing
+# else tells it of the change.
+for my $change (
+  [ 'REVOKE SELECT ON imagecalc.model FROM PUBLIC', 'GRANT SELECT ON imagecalc.model TO PUBLIC', qr/permission denied for table model/ ],
+  [ 'REVOKE USAGE ON SCHEMA imagecalc FROM PUBLIC', 'GRANT USAGE ON SCHEMA imagecalc TO PUBLIC', qr/permission denied for schema imagecalc/ ],
+  [ 'ALTER TABLE imagecalc.model ENABLE ROW LEVEL SECURITY', 'ALTER TABLE imagecalc.model DISABLE ROW LEVEL SECURITY', qr/model "m" does not exist/ ])
+{
+  my ($away, $back, $message) = @$change;
+  my $user = $publisher->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'reader' ]);
+  $user->query_safe($one);
+  is($user->query_safe("BEGIN; $one"), $first, "before: $away");
+  $publisher->safe_psql('postgres', $away);
+  fails_with($user, $one, $message, "after: $away");
+  $user->quit;
+  $publisher->safe_psql('postgres', $back);
+}
 
 # Only a query that reads the model's row shows that another transaction's change of it came later.
 $old->query_safe($one);
