@@ -39,18 +39,19 @@ class Cell:
     bout: tuple  # which cells take turns with it: tensor size and batch
     jpeg: tuple = None
     bare: tuple = None
-    images: int = 0      # of this repeat, up to now
-    elapsed: float = 0   # seconds that they took
-    last_turn: float = 0
-    turns: list = dataclasses.field(default_factory=list)    # of this repeat: images a second in each
+    turns: list = dataclasses.field(default_factory=list)    # of this repeat, up to now: images and the seconds that they took
     repeats: list = dataclasses.field(default_factory=list)  # the turns of those that have ended
-    rates: list = dataclasses.field(default_factory=list)    # of the repeats as wholes
     shares: dict = None
     note: str = ""
 
     @property
     def key(self):
         return self.name, self.batch
+
+    # Images a second of each repeat.
+    @property
+    def rates(self):
+        return [sum(images for images, _ in turns) / seconds_of(turns) for turns in self.repeats]
 
     @property
     def rate(self):
@@ -65,22 +66,25 @@ class Cell:
         return min(SLICE, seconds)
 
     def take_turn(self, seconds):
-        images, elapsed = self.run(self.turn(seconds))
-        self.images += images
-        self.elapsed += elapsed
-        self.turns.append(images / elapsed)
-        self.last_turn = elapsed
+        self.turns.append(self.run(self.turn(seconds)))
+
+    # Whether this repeat has no room for most of another turn.
+    def is_done(self, seconds):
+        return bool(self.turns) and seconds_of(self.turns) + self.turns[-1][1] / 2 >= seconds
 
     def end_repeat(self):
-        self.rates.append(self.images / self.elapsed)
         self.repeats.append(self.turns)
-        self.images, self.elapsed, self.last_turn, self.turns = 0, 0, 0, []
+        self.turns = []
 
     def prepare(self, seconds):
         pass
 
     def explain(self):
         pass
+
+
+def seconds_of(turns):
+    return sum(seconds for _, seconds in turns)
 
 
 class Table:
@@ -322,7 +326,7 @@ class Net:
 
 
 def take_turns(cells, seconds):
-    while late := [cell for cell in cells if cell.elapsed + cell.last_turn / 2 < seconds]:
+    while late := [cell for cell in cells if not cell.is_done(seconds)]:
         for cell in late:
             cell.take_turn(seconds)
     for cell in cells:
@@ -426,7 +430,8 @@ def format_rate(rate):
 def paired_rates(cell, other):
     if cell.bout != other.bout or cell.turn(math.inf) != other.turn(math.inf):
         return list(zip(cell.rates, other.rates))
-    return [pair for turns in zip(cell.repeats, other.repeats) for pair in zip(*turns)]
+    return [(mine[0] / mine[1], its[0] / its[1])
+            for turns in zip(cell.repeats, other.repeats) for mine, its in zip(*turns)]
 
 
 def ratio(cell, cells, key):
