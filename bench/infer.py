@@ -117,6 +117,7 @@ class SqlCell(Cell):
     batch_size: int = 0    # 0: row by row
     known_rate: float = 0  # rows a second, about
     begin: int = 0         # the last row that was read
+    outside: list = dataclasses.field(default_factory=list)  # us a row that were not the model's, of each turn
 
     def statement(self, begin, rows):
         return (f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name}"
@@ -160,9 +161,20 @@ class SqlCell(Cell):
 
     def run(self, seconds):
         rows = self.whole_batches(self.known_rate * seconds)
-        return rows, self.time(rows)
+        before = self.model_seconds()
+        elapsed = self.time(rows)
+        self.outside.append(1e6 * (elapsed - (self.model_seconds() - before)) / rows)
+        return rows, elapsed
+
+    # Since the runner began, by its own clock.
+    def model_seconds(self):
+        return float(self.session.ask(f"SELECT model_ms FROM ic_stat_models WHERE name = '{self.model}'")) / 1000
 
     def explain(self):
+        edge, batch = self.bout
+        chosen = psql("SELECT engine, plan FROM ic_stat_plans"
+                      f" WHERE name = '{self.model}' AND height = {edge} AND batch = {batch} AND chosen")
+        self.note = describe_plan(*chosen.strip().split("|"))
         if not self.batch_size:
             return
         rows = self.whole_batches(2 * self.known_rate)
@@ -171,7 +183,6 @@ class SqlCell(Cell):
                     f" EXPLAIN (ANALYZE, FORMAT JSON) {self.statement(0, rows)}")
         whole = json.loads(plan)[0]
         node = find_node(whole["Plan"])
-        self.note = node["Engine"]
         times = {part: node[f"{part.capitalize()} Time"] for part in PARTS}
         self.shares = {part: ms / whole["Execution Time"] for part, ms in times.items()}
         around = times["fetch"] + times["transfer"] + times["decode"]
@@ -184,6 +195,10 @@ def find_node(plan):
     return next(filter(None, map(find_node, plan.get("Plans", []))), None)
 
 
+def describe_plan(engine, plan):
+    return engine if plan == engine else f"{engine}, {plan}"
+
+
 @dataclasses.dataclass
 class HelperCell(Cell):
     helper: Helper = None
@@ -192,8 +207,7 @@ class HelperCell(Cell):
     def run(self, seconds):
         images, elapsed, *note = self.helper.ask(*self.words, seconds)
         if note:
-            engine, plan = note[0], " ".join(note[1:])
-            self.note = engine if plan == engine else f"{engine}, {plan}"
+            self.note = describe_plan(note[0], " ".join(note[1:]))
         return int(images), float(elapsed)
 
 
@@ -441,11 +455,12 @@ def ratio(cell, cells, key):
 
 
 def row_above_loop(cells):
-    pairs = paired_rates(cells["SQL, icimage 24x24", "row by row"], cells[bare_name(24), "1"])
-    more = [1e6 / row - 1e6 / loop for row, loop in pairs]
+    row = cells["SQL, icimage 24x24", "row by row"]
+    more = [1e6 / mine - 1e6 / loop for mine, loop in paired_rates(row, cells[bare_name(24), "1"])]
     low, middle, high = statistics.quantiles(more, n=4)
     return (f"A row by itself at 24x24 takes {middle:.0f} us more than the bare loop at batch 1 (median of {len(more)} pairs of"
-            f" turns; the middle half of them {low:.0f} to {high:.0f}).")
+            f" turns; the middle half of them {low:.0f} to {high:.0f}), of which {statistics.median(row.outside):.0f} us are not"
+            " the model's (median of turns).")
 
 
 def row_of(cell, cells):

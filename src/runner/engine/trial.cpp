@@ -178,14 +178,20 @@ float Trial::time(Plan& plan, float best_us) const {
 std::vector<float> Trial::time_in_turns(const std::vector<Plan*>& plans) const {
   std::vector<std::size_t> batches;
   for (Plan* plan : plans) batches.push_back(timing_batch(*plan));
-  std::vector<float> best(plans.size(), std::numeric_limits<float>::max());
+  std::vector<std::vector<float>> taken(plans.size());
   const float enough = kTimingUs * static_cast<float>(plans.size());
   const auto begin = Clock::now();
   for (int turns = 0; turns < kMinRuns || microseconds_since(begin) < enough; ++turns) {
-    for (std::size_t i = 0; i < plans.size(); ++i) best[i] = std::min(best[i], time_once(*plans[i], batches[i]));
+    for (std::size_t i = 0; i < plans.size(); ++i) taken[i].push_back(time_once(*plans[i], batches[i]));
     if (turns > 0 && microseconds_since(begin) > kLongUs) break;
   }
-  return best;
+  std::vector<float> medians;
+  for (std::vector<float>& us : taken) {
+    const auto middle = us.begin() + static_cast<std::ptrdiff_t>((us.size() - 1) / 2);
+    std::nth_element(us.begin(), middle, us.end());
+    medians.push_back(*middle);
+  }
+  return medians;
 }
 
 }  // namespace imagecalc

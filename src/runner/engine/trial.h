@@ -38,7 +38,8 @@ class Trial {
   // as best_us.
   float time(Plan& plan, float best_us) const;
 
-  // The same for plans that take turns: whatever else the machine does then slows all of them.
+  // Of plans that take turns, so that whatever else the machine does slows all of them: the medians of their runs, which is
+  // what they will take from day to day. A plan whose best run is good may suffer more than others from what runs beside it.
   std::vector<float> time_in_turns(const std::vector<Plan*>& plans) const;
 
  private:
