@@ -117,7 +117,7 @@ class SqlCell(Cell):
     batch_size: int = 0    # 0: row by row
     known_rate: float = 0  # rows a second, about
     begin: int = 0         # the last row that was read
-    outside: list = dataclasses.field(default_factory=list)  # us a row that were not the model's, of each turn
+    outside: list = dataclasses.field(default_factory=list)  # row by row: us of each that were not the model's, by turns
 
     def statement(self, begin, rows):
         return (f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name}"
@@ -161,6 +161,8 @@ class SqlCell(Cell):
 
     def run(self, seconds):
         rows = self.whole_batches(self.known_rate * seconds)
+        if self.batch_size:
+            return rows, self.time(rows)
         before = self.model_seconds()
         elapsed = self.time(rows)
         self.outside.append(1e6 * (elapsed - (self.model_seconds() - before)) / rows)

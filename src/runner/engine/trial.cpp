@@ -77,6 +77,13 @@ std::string compare(const Scores& plain, const Scores& other, float range, float
   return "its scores are off by " + percent(worst / range) + " of the range of plain LibTorch's";
 }
 
+// Of an even number of values the lower of the two in the middle.
+float lower_median(std::vector<float> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 }  // namespace
 
 std::string score_difference(const Scores& plain, const Scores& other, float tolerance) {
@@ -186,11 +193,7 @@ std::vector<float> Trial::time_in_turns(const std::vector<Plan*>& plans) const {
     if (turns > 0 && microseconds_since(begin) > kLongUs) break;
   }
   std::vector<float> medians;
-  for (std::vector<float>& us : taken) {
-    const auto middle = us.begin() + static_cast<std::ptrdiff_t>((us.size() - 1) / 2);
-    std::nth_element(us.begin(), middle, us.end());
-    medians.push_back(*middle);
-  }
+  for (const std::vector<float>& us : taken) medians.push_back(lower_median(us));
   return medians;
 }
 
