@@ -117,7 +117,7 @@ class SqlCell(Cell):
     batch_size: int = 0    # 0: row by row
     known_rate: float = 0  # rows a second, about
     begin: int = 0         # the last row that was read
-    outside: list = dataclasses.field(default_factory=list)  # row by row: us of each that were not the model's, by turns
+    outside: list = dataclasses.field(default_factory=list)  # one image at a time: us of each that were not the model's, by turns
 
     def statement(self, begin, rows):
         return (f"SELECT count(ic_infer('{self.model}', image)) FROM {self.table.name}"
@@ -161,7 +161,7 @@ class SqlCell(Cell):
 
     def run(self, seconds):
         rows = self.whole_batches(self.known_rate * seconds)
-        if self.batch_size:
+        if self.batch_size > 1:
             return rows, self.time(rows)
         before = self.model_seconds()
         elapsed = self.time(rows)
@@ -456,13 +456,13 @@ def ratio(cell, cells, key):
     return f"{statistics.median(mine / other for mine, other in paired_rates(cell, cells[key])):.3g}"
 
 
-def row_above_loop(cells):
-    row = cells["SQL, icimage 24x24", "row by row"]
-    more = [1e6 / mine - 1e6 / loop for mine, loop in paired_rates(row, cells[bare_name(24), "1"])]
+def above_loop(cells, batch, what):
+    cell = cells["SQL, icimage 24x24", batch]
+    more = [1e6 / mine - 1e6 / loop for mine, loop in paired_rates(cell, cells[bare_name(24), "1"])]
     low, middle, high = statistics.quantiles(more, n=4)
-    return (f"A row by itself at 24x24 takes {middle:.0f} us more than the bare loop at batch 1 (median of {len(more)} pairs of"
-            f" turns; the middle half of them {low:.0f} to {high:.0f}), of which {statistics.median(row.outside):.0f} us are not"
-            " the model's (median of turns).")
+    return (f"{what} takes {middle:.0f} us more than the bare loop at batch 1 (median of {len(more)} pairs of turns; the middle half"
+            f" of them {low:.0f} to {high:.0f}), of which {statistics.median(cell.outside):.0f} us are not the model's (median of"
+            " turns).")
 
 
 def row_of(cell, cells):
@@ -476,7 +476,8 @@ def row_of(cell, cells):
 
 def table_of(net):
     cells = {cell.key: cell for cell in net.cells}
-    return "\n".join([f"### {net.name}", "", *HEAD, *(row_of(cell, cells) for cell in net.cells), "", row_above_loop(cells), ""])
+    above = (above_loop(cells, "row by row", "A row by itself at 24x24"), above_loop(cells, "1", "A row in batches of one"))
+    return "\n".join([f"### {net.name}", "", *HEAD, *(row_of(cell, cells) for cell in net.cells), "", *above, ""])
 
 
 def heading(options, tables):

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Exports the test networks with a current PyTorch and runs the tests of the engines over them. It is no part of
-# scripts/test.sh: PyPI's PyTorch, with the CUDA libraries that it wants, is a download of gigabytes, which stays in
-# .deps/torch2.
+# Exports the test networks with a current PyTorch and runs the tests of the engines over them, with Debian's LibTorch and with
+# that of the PyTorch that exported them. It is no part of scripts/test.sh: PyPI's PyTorch, with the CUDA libraries that it wants,
+# is a download of gigabytes, which stays in .deps/torch2. Run scripts/setup.sh before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,8 +31,14 @@ export_models() {
   done
 }
 
+# test_models FOLDER TORCH_ROOT: builds the tests in FOLDER.
+test_models() {
+  cmake -S . -B "$1" -DIMAGECALC_TESTS=ON -DIMAGECALC_TORCH_ROOT="$2"
+  cmake --build "$1" --target imagecalc_runner_tests -j "$(nproc)"
+  IMAGECALC_MORE_MODELS=$MODELS "$1/test/runner/imagecalc_runner_tests" --gtest_filter='MoreModels.*'
+}
+
 install_torch
 export_models
-cmake -S . -B build -DIMAGECALC_TESTS=ON
-cmake --build build --target imagecalc_runner_tests -j "$(nproc)"
-IMAGECALC_MORE_MODELS=$MODELS build/test/runner/imagecalc_runner_tests --gtest_filter='MoreModels.*'
+test_models build ""
+test_models build/torch2 "$PWD/$TARGET/torch"
