@@ -214,6 +214,7 @@ TEST(Choices, Bf16IsForThoseWhoAllowIt) {
   Recipe rounds = made_up("rounds", {.factor = 1.004f}, EngineChoice::openvino);
   Recipe rounds_too_much = made_up("rounds too much", {.factor = 1.2f}, EngineChoice::openvino);
   rounds.bf16 = rounds_too_much.bf16 = true;
+  rounds.tolerance = rounds_too_much.tolerance = kBf16Tolerance;
   Choices choices(kPlain, {rounds, rounds_too_much, made_up("exact", {.delay = 1ms})});
   EXPECT_EQ(settle(choices).chosen.plan, "exact");
   EXPECT_EQ(settle(choices, 8, EngineChoice::openvino).chosen.plan, "plain") << "it was not allowed";

@@ -14,6 +14,9 @@ class HostBackend : public Backend {
  public:
   explicit HostBackend(std::string name) : name_(std::move(name)) {}
 
+  // How many recordings there are.
+  int recordings() const { return *recordings_; }
+
   c10::Device place() const override { return c10::kCPU; }
   std::string name() const override { return name_; }
   std::string description() const override { return "the CPU"; }
@@ -37,22 +40,29 @@ class HostBackend : public Backend {
   }
 
   std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    auto recording = std::make_unique<Repeated>(work);
+    auto recording = std::make_unique<Repeated>(work, recordings_);
     recording->repeat();
     return recording;
   }
+  bool answers() override { return false; }
 
  private:
   struct Point : Mark {
     const std::chrono::steady_clock::time_point time = std::chrono::steady_clock::now();
   };
   struct Repeated : Recording {
-    explicit Repeated(std::function<void()> what) : work(std::move(what)) {}
+    Repeated(std::function<void()> what, std::shared_ptr<std::atomic<int>> among) : work(std::move(what)), all(std::move(among)) {
+      ++*all;
+    }
+    ~Repeated() override { --*all; }
     void repeat() override { work(); }
+    std::size_t bytes() const override { return 1 << 20; }
     const std::function<void()> work;
+    const std::shared_ptr<std::atomic<int>> all;
   };
 
   const std::string name_;
+  const std::shared_ptr<std::atomic<int>> recordings_ = std::make_shared<std::atomic<int>>(0);
 };
 
 }  // namespace imagecalc::test

@@ -27,6 +27,7 @@ class Backend {
    public:
     virtual ~Recording() = default;
     virtual void repeat() = 0;  // on the current stream
+    virtual std::size_t bytes() const = 0;  // that it keeps on the device, about
   };
 
   virtual ~Backend() = default;
@@ -54,6 +55,9 @@ class Backend {
 
   // work: on tensors that stay where they are. Follows the current stream, and has run once when that goes on.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
+
+  // Whether the device still works, after an error.
+  virtual bool answers() = 0;
 
   // Set once the device has failed: nothing works on it any more in this process.
   std::atomic<bool> has_failed = false;

@@ -1,8 +1,10 @@
 // CUDA as a Backend, and the plug-in that brings it: built apart from the runner, against LibTorch's CUDA part.
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -39,12 +41,18 @@ c10::cuda::CUDAStream make_stream(c10::DeviceIndex device) {
   return c10::cuda::getStreamFromExternal(stream, device);
 }
 
+std::size_t reserved_bytes(c10::DeviceIndex device) {
+  const auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return static_cast<std::size_t>(c10::cuda::CUDACachingAllocator::getDeviceStats(device).reserved_bytes[all].current);
+}
+
 // As on a stream that only records. Others may use the device meanwhile, but not record.
 class CudaRecording : public Backend::Recording {
  public:
-  explicit CudaRecording(const std::function<void()>& work) {
+  CudaRecording(c10::DeviceIndex device, const std::function<void()>& work) {
     static std::mutex recording;
     std::lock_guard lock(recording);
+    const std::size_t before = reserved_bytes(device);
     graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
       work();
@@ -56,11 +64,15 @@ class CudaRecording : public Backend::Recording {
       throw;
     }
     graph_.capture_end();
+    const std::size_t now = reserved_bytes(device);
+    bytes_ = now - std::min(now, before);
   }
   void repeat() override { graph_.replay(); }
+  std::size_t bytes() const override { return bytes_; }
 
  private:
   at::cuda::CUDAGraph graph_;
+  std::size_t bytes_ = 0;
 };
 
 class CudaBackend : public Backend {
@@ -105,10 +117,20 @@ class CudaBackend : public Backend {
     {
       c10::cuda::CUDAStreamGuard guard(parts().recorder);
       follow(*before);
-      recording = std::make_unique<CudaRecording>(work);
+      recording = std::make_unique<CudaRecording>(number_, work);
     }
     recording->repeat();
     return recording;
+  }
+
+  // An error that concerns one call is forgotten; any other comes again. A stream of ours, as nothing may be asked of LibTorch's
+  // while another thread records.
+  bool answers() override try {
+    cudaGetLastError();
+    const cudaError_t status = cudaStreamQuery(parts().streams.front().stream());
+    return status == cudaSuccess || status == cudaErrorNotReady;
+  } catch (const std::exception&) {  // it has not come so far
+    return false;
   }
 
  private:

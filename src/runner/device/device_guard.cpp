@@ -10,9 +10,9 @@ namespace imagecalc {
 
 namespace {
 
-// CUDA's words, cuBLAS's and cuDNN's.
-constexpr std::string_view kOutOfMemory[] = {"out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"};
-// After such an error nothing else works on the device in this process.
+// CUDA's words, cuBLAS's and cuDNN's; LibTorch's where cuDNN has tried all its ways to convolve and there was no room for any.
+constexpr std::string_view kOutOfMemory[] = {"out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine"};
+// After some of these nothing else works on the device in this process; others concern one call, as what a recording may not do.
 constexpr std::string_view kFailure = "CUDA error";
 
 bool has(std::string_view text, std::string_view words) { return text.find(words) != text.npos; }
@@ -29,7 +29,7 @@ void rethrow_for(Backend& backend) {
       throw Error(Fault::out_of_memory, "the memory of " + backend.name() + " is too small: " + error.what(),
                   "Use fewer models or sessions on this device, a smaller imagecalc.batch_size, or imagecalc.device = 'cpu'.");
     }
-    if (error.fault() != Fault::no_device && !said(kFailure)) throw;
+    if (error.fault() != Fault::no_device && (!said(kFailure) || backend.answers())) throw;
     backend.has_failed = true;
     throw Error(Fault::no_device, backend.name() + " has failed: " + error.what(),
                 "imagecalc-runner starts again; where that does not help, set imagecalc.device to 'cpu'.");

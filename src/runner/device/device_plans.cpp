@@ -2,7 +2,10 @@
 
 #include <c10/core/StreamGuard.h>
 
-#include "runner/device/device_guard.h"
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
 #include "runner/device/sent_tensors.h"
 #include "runner/engine/specialise.h"
 
@@ -22,15 +25,16 @@ struct Steps {
   gpu::NumberKind kind() const { return bf16 ? gpu::NumberKind::bfloat16 : gpu::NumberKind::float32; }
 };
 
-// Of a frozen module, whose weights are constants of its code.
+// Of a frozen module, whose weights are constants of its code. Single numbers stay: a traced module computes sizes with some of them,
+// and reads the results on the CPU, which would wait for the device; with its tensors they mix.
 void move_constants(torch::jit::Block* block, c10::Device place, at::ScalarType type) {
   for (torch::jit::Node* node : block->nodes()) {
     for (torch::jit::Block* inner : node->blocks()) move_constants(inner, place, type);
     if (node->kind() != c10::prim::Constant || !node->hasAttribute(c10::attr::value)) continue;
     if (node->kindOf(c10::attr::value) != torch::jit::AttributeKind::t) continue;
     const at::Tensor constant = node->t(c10::attr::value);
-    const bool is_weight = constant.scalar_type() == at::kFloat && constant.dim() > 0;
-    node->t_(c10::attr::value, constant.to(place, is_weight ? type : constant.scalar_type()));
+    if (constant.dim() == 0) continue;
+    node->t_(c10::attr::value, constant.to(place, constant.scalar_type() == at::kFloat ? type : constant.scalar_type()));
   }
 }
 
@@ -51,10 +55,22 @@ Module prepared_module(const Steps& steps, FreezableModule& module, TensorSize s
 
 SentTensors& sent(SentImages* images) { return static_cast<SentTensors&>(*images); }
 
+// What all plans of a model on a device have in common.
+struct Place {
+  std::shared_ptr<Backend> backend;
+  std::shared_ptr<Recordings> recordings;
+  std::shared_ptr<FreezableModule> module;
+};
+
 class DevicePlan : public Plan {
  public:
-  DevicePlan(std::shared_ptr<Backend> backend, Module module, TensorSize size, Steps steps, std::size_t weight_bytes)
-      : backend_(std::move(backend)), module_(std::move(module)), size_(size), steps_(steps), weight_bytes_(weight_bytes) {}
+  DevicePlan(const Place& place, Module module, TensorSize size, Steps steps)
+      : backend_(place.backend),
+        recordings_(place.recordings),
+        module_(std::move(module)),
+        size_(size),
+        steps_(steps),
+        weight_bytes_(place.module->weight_bytes()) {}
 
   Scores run(const TensorBatch& batch, int) override {
     return guard_device(*backend_, [&] {
@@ -69,11 +85,17 @@ class DevicePlan : public Plan {
  protected:
   virtual at::Tensor forward_once(const at::Tensor& input) { return forward(module_, input); }
 
+  at::Tensor empty_input(std::size_t images) const {
+    return at::empty({static_cast<std::int64_t>(images), 3, size_.height, size_.width},
+                     at::TensorOptions(steps_.type()).device(backend_->place()).memory_format(steps_.layout()));
+  }
+
   Backend& backend() { return *backend_; }
+  Recordings& recordings() { return *recordings_; }
 
  private:
   Scores run_tensors(const TensorBatch& batch) {
-    const at::Tensor input = empty_input(batch.images);
+    const at::Tensor input = room_for(batch.images);
     const auto begin = backend_->mark();
     input.copy_(at::from_blob(const_cast<float*>(batch.tensors), input.sizes(), at::kFloat));
     const auto copied = backend_->mark();
@@ -83,7 +105,7 @@ class DevicePlan : public Plan {
   }
 
   Scores run_sent(const TensorBatch& batch) {
-    const at::Tensor input = empty_input(batch.images);
+    const at::Tensor input = room_for(batch.images);
     for (SentImages* images : batch.sent) sent(images).await_arrival();
     const auto begin = backend_->mark();
     std::int64_t first = 0;
@@ -95,9 +117,8 @@ class DevicePlan : public Plan {
     return run_from(*begin, input);
   }
 
-  at::Tensor empty_input(std::size_t images) const {
-    return at::empty({static_cast<std::int64_t>(images), 3, size_.height, size_.width},
-                     at::TensorOptions(steps_.type()).device(backend_->place()).memory_format(steps_.layout()));
+  at::Tensor room_for(std::size_t images) {
+    return guard_memory(*backend_, *recordings_, [&] { return empty_input(images); });
   }
 
   // begin: since when the time counts as the model's.
@@ -115,7 +136,7 @@ class DevicePlan : public Plan {
   at::Tensor forward_in_parts(const at::Tensor& input) {
     const std::int64_t images = input.size(0);
     try {
-      return guard_device(*backend_, [&] { return forward_once(input); });
+      return guard_memory(*backend_, *recordings_, [&] { return forward_once(input); });
     } catch (const Error& error) {
       if (error.fault() != Fault::out_of_memory || images == 1) throw;
     }
@@ -124,85 +145,137 @@ class DevicePlan : public Plan {
   }
 
   const std::shared_ptr<Backend> backend_;
+  const std::shared_ptr<Recordings> recordings_;
   Module module_;
   const TensorSize size_;
   const Steps steps_;
   const std::size_t weight_bytes_;
 };
 
-// For batches of one size the device repeats a recording of the module's kernels: starting them one by one takes longer than
-// they do on small tensors.
-class RecordedPlan : public DevicePlan {
+// The device repeats a recording of the module's kernels for a number of images: starting them one by one takes longer than they do
+// on small tensors. Other numbers go in pieces of that, the last of which is not full.
+class RecordedPlan : public DevicePlan, private Recordings::Keeper {
  public:
   template <typename... Arguments>
   explicit RecordedPlan(std::size_t batch, Arguments&&... arguments)
-      : DevicePlan(std::forward<Arguments>(arguments)...), batch_(static_cast<std::int64_t>(batch)) {}
+      : DevicePlan(std::forward<Arguments>(arguments)...), batch_(static_cast<std::int64_t>(batch)) {
+    recordings().add(*this);
+  }
+  ~RecordedPlan() override { recordings().remove(*this); }
+
+  std::size_t memory() const override { return DevicePlan::memory() + recorded_bytes_; }
 
  protected:
   at::Tensor forward_once(const at::Tensor& input) override {
-    if (input.size(0) != batch_) return DevicePlan::forward_once(input);
-    std::lock_guard lock(mutex_);  // its memory serves one batch at a time
-    if (!recording_) record(input);
-    const at::Tensor scores = at::empty_like(output_);
-    if (last_) backend().follow(*last_);  // a batch of another stream
-    input_.copy_(input);
-    recording_->repeat();
-    scores.copy_(output_);
+    std::unique_lock lock(mutex_);  // its memory serves one piece at a time
+    if (!recording_ && Clock::now() < rests_until_) {
+      lock.unlock();
+      return DevicePlan::forward_once(input);
+    }
+    if (!recording_) record();
+    const std::int64_t images = input.size(0);
+    const at::Tensor scores = at::empty({images, output_.size(1)}, output_.options());
+    backend().follow(*last_);  // a batch of another stream
+    for (std::int64_t first = 0; first < images; first += batch_) {
+      const std::int64_t count = std::min(batch_, images - first);
+      input_.narrow(0, 0, count).copy_(input.narrow(0, first, count));
+      recording_->repeat();
+      scores.narrow(0, first, count).copy_(output_.narrow(0, 0, count));
+    }
     last_ = backend().mark();
     return scores;
   }
 
  private:
-  void record(const at::Tensor& input) {
+  using Clock = std::chrono::steady_clock;
+
+  void record() try {
     constexpr int kWarmUps = 3;  // LibTorch optimises a module as it runs
-    input_ = input.clone();
+    input_ = empty_input(static_cast<std::size_t>(batch_)).zero_();
     for (int i = 0; i < kWarmUps; ++i) DevicePlan::forward_once(input_);
-    recording_ = backend().record([this] { output_ = DevicePlan::forward_once(input_); });
+    auto recording = backend().record([this] { output_ = DevicePlan::forward_once(input_); });
+    recorded_bytes_ = recording->bytes();
+    last_ = backend().mark();
+    recording_ = std::move(recording);
+  } catch (...) {
+    forget();
+    throw;
+  }
+
+  bool drop_recording() override {
+    std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || !recording_) return false;
+    backend().wait(*last_);
+    forget();
+    return true;
+  }
+
+  // Does without for a while: whoever needed its memory is likely to need it again. The mutex is held.
+  void forget() {
+    constexpr std::chrono::seconds kRest{60};
+    recording_.reset();
+    output_ = input_ = at::Tensor();
+    last_.reset();
+    recorded_bytes_ = 0;
+    rests_until_ = Clock::now() + kRest;
   }
 
   const std::int64_t batch_;
+  std::atomic<std::size_t> recorded_bytes_ = 0;
   std::mutex mutex_;  // of what follows
   at::Tensor input_, output_;
   std::unique_ptr<Backend::Recording> recording_;
-  std::shared_ptr<Backend::Mark> last_;  // when its memory was last read
+  std::shared_ptr<Backend::Mark> last_;  // when its memory was last used
+  Clock::time_point rests_until_ = {};
 };
 
 // The plans of one size and batch are shared by all choices, those of plain modules by all batches.
 using Shared = SharedPlans<std::tuple<int, int, std::size_t>>;
 
-Recipe plain_recipe_on(std::shared_ptr<Backend> backend, std::shared_ptr<FreezableModule> module) {
-  auto made = std::make_shared<Shared>();
-  return {EngineChoice::libtorch, "plain", [=](TensorSize size, std::size_t) {
-            return made->get({size.height, size.width, 0}, [&]() -> std::shared_ptr<Plan> {
-              return guard_device(*backend, [&] {
-                return std::make_shared<DevicePlan>(backend, plain_module(*module, backend->place()), size, Steps{},
-                                                    module->weight_bytes());
-              });
-            });
-          }};
+// make: the plan. Its weights are there when this returns, for streams that do not wait for one another.
+template <typename Make>
+std::shared_ptr<Plan> make_plan(Backend& backend, const Make& make) {
+  return guard_device(backend, [&] {
+    c10::StreamGuard guard(backend.next_stream());
+    std::shared_ptr<Plan> plan = make();
+    backend.wait(*backend.mark());
+    return plan;
+  });
 }
 
-Recipe prepared_recipe(const char* name, std::shared_ptr<Backend> backend, std::shared_ptr<FreezableModule> module,
-                       Steps steps) {
+Recipe plain_recipe_on(const Place& place) {
   auto made = std::make_shared<Shared>();
-  auto make = [=](TensorSize size, std::size_t batch) {
-    return made->get({size.height, size.width, steps.record ? batch : 0}, [&]() -> std::shared_ptr<Plan> {
-      return guard_device(*backend, [&]() -> std::shared_ptr<Plan> {
-        Module ready = prepared_module(steps, *module, size, backend->place());
-        const std::size_t bytes = module->weight_bytes();
-        if (steps.record) return std::make_shared<RecordedPlan>(batch, backend, std::move(ready), size, steps, bytes);
-        return std::make_shared<DevicePlan>(backend, std::move(ready), size, steps, bytes);
+  auto make = [=](TensorSize size, std::size_t) {
+    return made->get({size.height, size.width, 0}, [&] {
+      return make_plan(*place.backend, [&] {
+        return std::make_shared<DevicePlan>(place, plain_module(*place.module, place.backend->place()), size, Steps{});
       });
     });
   };
-  return {EngineChoice::libtorch, name, std::move(make), steps.bf16};
+  return {EngineChoice::libtorch, "plain", std::move(make), false, kDeviceTolerance};
+}
+
+Recipe prepared_recipe(const char* name, const Place& place, Steps steps) {
+  auto made = std::make_shared<Shared>();
+  auto make = [=](TensorSize size, std::size_t batch) {
+    return made->get({size.height, size.width, steps.record ? batch : 0}, [&] {
+      return make_plan(*place.backend, [&]() -> std::shared_ptr<Plan> {
+        Module ready = prepared_module(steps, *place.module, size, place.backend->place());
+        if (steps.record) return std::make_shared<RecordedPlan>(batch, place, std::move(ready), size, steps);
+        return std::make_shared<DevicePlan>(place, std::move(ready), size, steps);
+      });
+    });
+  };
+  return {EngineChoice::libtorch, name, std::move(make), steps.bf16, steps.bf16 ? kBf16Tolerance : kDeviceTolerance};
 }
 
 }  // namespace
 
-std::vector<Recipe> device_recipes(std::shared_ptr<Backend> backend, std::shared_ptr<FreezableModule> module) {
-  auto prepared = [&](const char* name, Steps steps) { return prepared_recipe(name, backend, module, steps); };
-  return {plain_recipe_on(backend, module),
+std::vector<Recipe> device_recipes(std::shared_ptr<Backend> backend, std::shared_ptr<Recordings> recordings,
+                                   std::shared_ptr<FreezableModule> module) {
+  const Place place{std::move(backend), std::move(recordings), std::move(module)};
+  auto prepared = [&](const char* name, Steps steps) { return prepared_recipe(name, place, steps); };
+  return {plain_recipe_on(place),
           prepared("specialised, channels last, recorded", {.specialise = true, .channels_last = true, .record = true}),
           prepared("specialised, recorded", {.specialise = true, .record = true}),
           prepared("bf16, channels last, recorded", {.channels_last = true, .bf16 = true, .record = true}),

@@ -1,7 +1,7 @@
 #include "runner/device/torch_device.h"
 
-#include "runner/device/device_guard.h"
 #include "runner/device/device_plans.h"
+#include "runner/device/recordings.h"
 #include "runner/device/sent_tensors.h"
 
 namespace imagecalc {
@@ -17,17 +17,18 @@ class TorchDevice : public Device {
   bool has_failed() const override { return backend_->has_failed; }
 
   std::shared_ptr<SentImages> send(std::span<const gpu::Sent> values, const Normalisation& normalisation) override {
-    return guard_device(*backend_, [&] { return std::make_shared<SentTensors>(backend_, values, normalisation); });
+    return guard_memory(*backend_, *recordings_, [&] { return std::make_shared<SentTensors>(backend_, values, normalisation); });
   }
 
   std::vector<Recipe> recipes(std::shared_ptr<FreezableModule> module) override {
-    return device_recipes(backend_, std::move(module));
+    return device_recipes(backend_, recordings_, std::move(module));
   }
 
   Backend& backend() override { return *backend_; }
 
  private:
   const std::shared_ptr<Backend> backend_;
+  const std::shared_ptr<Recordings> recordings_ = std::make_shared<Recordings>();
 };
 
 }  // namespace

@@ -116,7 +116,7 @@ void Choice::try_plan(const Recipe& recipe) {
   std::shared_ptr<Plan> plan;
   try {
     plan = recipe.make(size_, batch_);
-    report.refusal = trial_->check(*plan, recipe.bf16 ? kBf16Tolerance : kScoreTolerance);
+    report.refusal = trial_->check(*plan, recipe.tolerance);
     if (report.refusal.empty()) report.us = trial_->time(*plan, best_us());
   } catch (const std::exception& error) {
     report.refusal = error.what();

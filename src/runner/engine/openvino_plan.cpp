@@ -263,9 +263,10 @@ Recipe recipe_of(const char* name, ModelFor model_for, std::size_t weight_bytes,
     return std::make_shared<OpenVinoPlan>(compile_piece, size, next_piece(batch, batch), weight_bytes);
   };
   auto made = std::make_shared<SharedPlans<TensorSize>>();
+  const bool is_bf16 = precision == ov::element::bf16;
   return {EngineChoice::openvino, name,
           [=](TensorSize size, std::size_t batch) { return made->get(size, [&] { return make(size, batch); }); },
-          precision == ov::element::bf16};
+          is_bf16, is_bf16 ? kBf16Tolerance : kScoreTolerance};
 }
 
 using Edit = void (*)(torch::jit::Module& frozen, TensorSize size);

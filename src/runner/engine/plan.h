@@ -23,6 +23,18 @@ class Plan {
   virtual std::size_t memory() const { return 0; }
 };
 
+// How far a plan's score may be from the plain one, beside how far the plain scores of a class lie apart over the trial's
+// images. Rounding is a tenth of it; a plan that is wrong is off by a hundred times as much.
+inline constexpr float kScoreTolerance = 2e-3f;
+
+// The same for plans that compute in bfloat16, whose numbers have 8 bits. Most networks are off by a percent; what amplifies
+// rounding more than that, as deep untrained ones do, is refused. The effect on a model's answers is measured when it is trained.
+inline constexpr float kBf16Tolerance = 5e-2f;
+
+// The same for plans of a device, beside the CPU's or each other's: its convolutions may round to 10 bits what they multiply (TF32,
+// LibTorch's default), and its kernels add in another order.
+inline constexpr float kDeviceTolerance = 1e-2f;
+
 // How to make a plan.
 struct Recipe {
   EngineChoice engine = EngineChoice::libtorch;
@@ -30,6 +42,7 @@ struct Recipe {
   // For batches of about that many images. Throws an exception that says why where it cannot.
   std::function<std::shared_ptr<Plan>(TensorSize size, std::size_t batch)> make;
   bool bf16 = false;  // it computes in bfloat16: for those only who allow that
+  float tolerance = kScoreTolerance;
 };
 
 // The plans of a recipe that are in use, so that no two choices make the same one.

@@ -96,9 +96,6 @@ class DevicePlans {
     return {size, error.what()};
   }
 
-  // As kScoreTolerance, for kernels that may add in another order, or in a narrower format, than the CPU's.
-  static constexpr float kDeviceTolerance = 1e-2f;
-
   const std::string name_;
   const std::shared_ptr<FreezableModule> module_;
   const std::vector<Recipe> recipes_;

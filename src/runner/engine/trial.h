@@ -9,14 +9,6 @@
 
 namespace imagecalc {
 
-// How far a plan's score may be from the plain one, beside how far the plain scores of a class lie apart over the trial's
-// images. Rounding is a tenth of it; a plan that is wrong is off by a hundred times as much.
-inline constexpr float kScoreTolerance = 2e-3f;
-
-// The same for plans that compute in bfloat16, whose numbers have 8 bits. Most networks are off by a percent; what amplifies
-// rounding more than that, as deep untrained ones do, is refused. The effect on a model's answers is measured when it is trained.
-inline constexpr float kBf16Tolerance = 5e-2f;
-
 // Empty where other equals plain up to rounding, else what is wrong with it.
 std::string score_difference(const Scores& plain, const Scores& other, float tolerance = kScoreTolerance);
 
