@@ -52,6 +52,7 @@ class CudaRecording : public Backend::Recording {
   CudaRecording(c10::DeviceIndex device, const std::function<void()>& work) {
     static std::mutex recording;
     std::lock_guard lock(recording);
+    c10::cuda::CUDACachingAllocator::emptyCache();  // what is only kept for later is not taken for a recording
     const std::size_t before = reserved_bytes(device);
     graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {

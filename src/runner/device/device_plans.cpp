@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <optional>
 
 #include "runner/device/sent_tensors.h"
 #include "runner/engine/specialise.h"
@@ -153,7 +154,7 @@ class DevicePlan : public Plan {
 };
 
 // The device repeats a recording of the module's kernels for a number of images: starting them one by one takes longer than they do
-// on small tensors. Other numbers go in pieces of that, the last of which is not full.
+// on small tensors. Other numbers go in pieces of that.
 class RecordedPlan : public DevicePlan, private Recordings::Keeper {
  public:
   template <typename... Arguments>
@@ -167,13 +168,28 @@ class RecordedPlan : public DevicePlan, private Recordings::Keeper {
 
  protected:
   at::Tensor forward_once(const at::Tensor& input) override {
-    std::unique_lock lock(mutex_);  // its memory serves one piece at a time
-    if (!recording_ && Clock::now() < rests_until_) {
-      lock.unlock();
-      return DevicePlan::forward_once(input);
-    }
-    if (!recording_) record();
+    const std::int64_t images = input.size(0), left = images % batch_;
+    const std::int64_t replayed = fills_a_piece(left) ? images : images - left;
+    const std::optional<at::Tensor> scores = replay(input.narrow(0, 0, replayed));
+    if (!scores) return DevicePlan::forward_once(input);
+    if (replayed == images) return *scores;
+    return at::cat({*scores, DevicePlan::forward_once(input.narrow(0, replayed, left))});
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // Whether so many images are worth a piece, which takes as long as a full one. Eight at once take hardly longer than one.
+  bool fills_a_piece(std::int64_t images) const {
+    constexpr std::int64_t kSmall = 8;
+    return batch_ <= kSmall || 2 * images >= batch_;
+  }
+
+  // Nothing where there is nothing to replay, or no room for a recording.
+  std::optional<at::Tensor> replay(const at::Tensor& input) {
+    std::lock_guard lock(mutex_);  // its memory serves one piece at a time
     const std::int64_t images = input.size(0);
+    if (images == 0 || !has_recording()) return std::nullopt;
     const at::Tensor scores = at::empty({images, output_.size(1)}, output_.options());
     backend().follow(*last_);  // a batch of another stream
     for (std::int64_t first = 0; first < images; first += batch_) {
@@ -186,10 +202,23 @@ class RecordedPlan : public DevicePlan, private Recordings::Keeper {
     return scores;
   }
 
- private:
-  using Clock = std::chrono::steady_clock;
+  // The mutex is held. Makes one where there is none, unless it was given up a while ago. A plan that never had room for one is none.
+  bool has_recording() {
+    if (recording_) return true;
+    if (Clock::now() < rests_until_) return false;
+    try {
+      guard_device(backend(), [&] { record(); });
+    } catch (const Error& error) {
+      forget();
+      if (error.fault() != Fault::out_of_memory) throw;
+      if (!has_recorded_) throw Error(Fault::bad_model, "there is no room to record " + std::to_string(batch_) + " images");
+      return false;
+    }
+    has_recorded_ = true;
+    return true;
+  }
 
-  void record() try {
+  void record() {
     constexpr int kWarmUps = 3;  // LibTorch optimises a module as it runs
     input_ = empty_input(static_cast<std::size_t>(batch_)).zero_();
     for (int i = 0; i < kWarmUps; ++i) DevicePlan::forward_once(input_);
@@ -197,9 +226,6 @@ class RecordedPlan : public DevicePlan, private Recordings::Keeper {
     recorded_bytes_ = recording->bytes();
     last_ = backend().mark();
     recording_ = std::move(recording);
-  } catch (...) {
-    forget();
-    throw;
   }
 
   bool drop_recording() override {
@@ -210,14 +236,15 @@ class RecordedPlan : public DevicePlan, private Recordings::Keeper {
     return true;
   }
 
-  // Does without for a while: whoever needed its memory is likely to need it again. The mutex is held.
+  // The mutex is held. Does without for a while, each time for longer: whoever needed its memory is likely to need it again.
   void forget() {
-    constexpr std::chrono::seconds kRest{60};
+    constexpr std::chrono::hours kLongest{1};
     recording_.reset();
     output_ = input_ = at::Tensor();
     last_.reset();
     recorded_bytes_ = 0;
-    rests_until_ = Clock::now() + kRest;
+    rests_until_ = Clock::now() + rest_;
+    rest_ = std::min<Clock::duration>(2 * rest_, kLongest);
   }
 
   const std::int64_t batch_;
@@ -226,7 +253,9 @@ class RecordedPlan : public DevicePlan, private Recordings::Keeper {
   at::Tensor input_, output_;
   std::unique_ptr<Backend::Recording> recording_;
   std::shared_ptr<Backend::Mark> last_;  // when its memory was last used
+  bool has_recorded_ = false;  // once at least
   Clock::time_point rests_until_ = {};
+  Clock::duration rest_ = std::chrono::minutes{1};
 };
 
 // The plans of one size and batch are shared by all choices, those of plain modules by all batches.
@@ -234,8 +263,9 @@ using Shared = SharedPlans<std::tuple<int, int, std::size_t>>;
 
 // make: the plan. Its weights are there when this returns, for streams that do not wait for one another.
 template <typename Make>
-std::shared_ptr<Plan> make_plan(Backend& backend, const Make& make) {
-  return guard_device(backend, [&] {
+std::shared_ptr<Plan> make_plan(const Place& place, const Make& make) {
+  Backend& backend = *place.backend;
+  return guard_memory(backend, *place.recordings, [&] {
     c10::StreamGuard guard(backend.next_stream());
     std::shared_ptr<Plan> plan = make();
     backend.wait(*backend.mark());
@@ -247,7 +277,7 @@ Recipe plain_recipe_on(const Place& place) {
   auto made = std::make_shared<Shared>();
   auto make = [=](TensorSize size, std::size_t) {
     return made->get({size.height, size.width, 0}, [&] {
-      return make_plan(*place.backend, [&] {
+      return make_plan(place, [&] {
         return std::make_shared<DevicePlan>(place, plain_module(*place.module, place.backend->place()), size, Steps{});
       });
     });
@@ -259,7 +289,7 @@ Recipe prepared_recipe(const char* name, const Place& place, Steps steps) {
   auto made = std::make_shared<Shared>();
   auto make = [=](TensorSize size, std::size_t batch) {
     return made->get({size.height, size.width, steps.record ? batch : 0}, [&] {
-      return make_plan(*place.backend, [&]() -> std::shared_ptr<Plan> {
+      return make_plan(place, [&]() -> std::shared_ptr<Plan> {
         Module ready = prepared_module(steps, *place.module, size, place.backend->place());
         if (steps.record) return std::make_shared<RecordedPlan>(batch, place, std::move(ready), size, steps);
         return std::make_shared<DevicePlan>(place, std::move(ready), size, steps);
