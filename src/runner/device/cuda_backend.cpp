@@ -46,7 +46,8 @@ std::size_t reserved_bytes(c10::DeviceIndex device) {
   return static_cast<std::size_t>(c10::cuda::CUDACachingAllocator::getDeviceStats(device).reserved_bytes[all].current);
 }
 
-// As on a stream that only records. Others may use the device meanwhile, but not record.
+// As on a stream that only records. Others may use the device meanwhile, but not record. From LibTorch 2.15 on recordings do not share
+// cuBLAS's workspace, so that two may run at a time (not where TORCH_CUBLAS_WORKSPACE_CACHE is set).
 class CudaRecording : public Backend::Recording {
  public:
   CudaRecording(c10::DeviceIndex device, const std::function<void()>& work) {
