@@ -13,6 +13,11 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES ${architectures} ${newest} CACHE STRING "CUDA architectures")
 endif()
 enable_language(CUDA)
+# With PyTorch's wheels their runtime library, which find_package does not know by its name: a process should have one.
+set(wheels_runtime ${IMAGECALC_TORCH_ROOT}/../nvidia/cu13/lib/libcudart.so.13)
+if(IMAGECALC_TORCH_ROOT AND EXISTS ${wheels_runtime})
+  set(CUDA_CUDART ${wheels_runtime} CACHE FILEPATH "CUDA's runtime library" FORCE)
+endif()
 find_package(CUDAToolkit REQUIRED)
 # CMake 3.25 does not know that nvcc has C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
