@@ -20,14 +20,14 @@ SELECT ic_infer('cnn', jpeg) FROM pictures LIMIT 1 \g /dev/null
 SELECT coalesce(cardinality(devices), 0) > 1 AS has_devices FROM ic_stat_runner \gset
 
 \if :has_devices
-SELECT device_model_ms AS on_devices FROM ic_stat_runner \gset
+SELECT device_model_ms::text AS on_devices FROM ic_stat_runner \gset
 ALTER DATABASE :"database" SET imagecalc.device = 'cpu';
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', storage => 120, size => 64, epochs => 4,
                  transfer_epochs => 2, buckets => 3, sampled_buckets => 3, trials_per_bucket => 2, seed => 1) AS id \gset
 CALL ic_wait(:id);
 SELECT is(state, 'done', 'a design trains on the CPU where it is asked to') FROM ic_progress WHERE design = :id;
 SELECT is(beside_another(:id), 0::bigint, 'one trial after the other');
-SELECT is(device_model_ms, :on_devices, 'and takes its latencies from there') FROM ic_stat_runner;
+SELECT is(device_model_ms::text, :'on_devices', 'and takes its latencies from there') FROM ic_stat_runner;
 ALTER DATABASE :"database" RESET imagecalc.device;
 
 SELECT ic_design('pictures', :'script', label_column => 'label', split_column => 'split', storage => 120, size => 64, epochs => 4,
@@ -35,7 +35,7 @@ SELECT ic_design('pictures', :'script', label_column => 'label', split_column =>
 CALL ic_wait(:id);
 SELECT is(state, 'done', 'and on the devices that there are') FROM ic_progress WHERE design = :id;
 SELECT cmp_ok(beside_another(:id), '>=', 3::bigint, 'as many trials at a time');
-SELECT cmp_ok(device_model_ms, '>', :on_devices, 'and takes its latencies from them') FROM ic_stat_runner;
+SELECT cmp_ok(device_model_ms::float8, '>', :'on_devices'::float8, 'and takes its latencies from them') FROM ic_stat_runner;
 SELECT ok(bool_and(CASE kind WHEN 'transfer' THEN parent < trial ELSE parent IS NULL END),
           'none waits for the weights of one beside it')
 FROM ic_trials(:id);
