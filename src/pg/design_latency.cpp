@@ -71,13 +71,10 @@ struct Subject {
 
 // A batch of so many of the given items, over and over, where the settings have models run.
 Latency time_batch(const Subject& subject, const ModelInput& input, InferItem::Kind kind, const std::vector<Blob>& items, int batch) {
-  InferRequest request;
-  request.model = subject.hash;
-  request.input = input;
-  request.max_pixels = setting_max_pixels;
-  request.engine = static_cast<EngineChoice>(setting_engine);
-  request.device = parse_device(setting_device);
-  request.device_decode = setting_device_decode;
+  Model model;
+  model.hash = subject.hash;
+  model.input = input;
+  InferRequest request = request_for(model);
   for (int i = 0; i < batch; ++i)
     request.items.push_back({kind, items[static_cast<std::size_t>(i) % items.size()]});
   return time_requests(request, subject.model);

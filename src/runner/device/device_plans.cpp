@@ -57,7 +57,7 @@ Module prepared_module(const Steps& steps, FreezableModule& module, TensorSize s
 SentTensors& sent(SentImages* images) { return static_cast<SentTensors&>(*images); }
 
 // What all plans of a model on a device have in common.
-struct Place {
+struct Common {
   std::shared_ptr<Backend> backend;
   std::shared_ptr<Recordings> recordings;
   std::shared_ptr<FreezableModule> module;
@@ -65,13 +65,13 @@ struct Place {
 
 class DevicePlan : public Plan {
  public:
-  DevicePlan(const Place& place, Module module, TensorSize size, Steps steps)
-      : backend_(place.backend),
-        recordings_(place.recordings),
+  DevicePlan(const Common& common, Module module, TensorSize size, Steps steps)
+      : backend_(common.backend),
+        recordings_(common.recordings),
         module_(std::move(module)),
         size_(size),
         steps_(steps),
-        weight_bytes_(place.module->weight_bytes()) {}
+        weight_bytes_(common.module->weight_bytes()) {}
 
   Scores run(const TensorBatch& batch, int) override {
     return guard_device(*backend_, [&] {
@@ -263,9 +263,9 @@ using Shared = SharedPlans<std::tuple<int, int, std::size_t>>;
 
 // make: the plan. Its weights are there when this returns, for streams that do not wait for one another.
 template <typename Make>
-std::shared_ptr<Plan> make_plan(const Place& place, const Make& make) {
-  Backend& backend = *place.backend;
-  return guard_memory(backend, *place.recordings, [&] {
+std::shared_ptr<Plan> make_plan(const Common& common, const Make& make) {
+  Backend& backend = *common.backend;
+  return guard_memory(backend, *common.recordings, [&] {
     c10::StreamGuard guard(backend.next_stream());
     std::shared_ptr<Plan> plan = make();
     backend.wait(*backend.mark());
@@ -273,26 +273,26 @@ std::shared_ptr<Plan> make_plan(const Place& place, const Make& make) {
   });
 }
 
-Recipe plain_recipe_on(const Place& place) {
+Recipe plain_recipe_on(const Common& common) {
   auto made = std::make_shared<Shared>();
   auto make = [=](TensorSize size, std::size_t) {
     return made->get({size.height, size.width, 0}, [&] {
-      return make_plan(place, [&] {
-        return std::make_shared<DevicePlan>(place, plain_module(*place.module, place.backend->place()), size, Steps{});
+      return make_plan(common, [&] {
+        return std::make_shared<DevicePlan>(common, plain_module(*common.module, common.backend->place()), size, Steps{});
       });
     });
   };
   return {EngineChoice::libtorch, "plain", std::move(make), false, kDeviceTolerance};
 }
 
-Recipe prepared_recipe(const char* name, const Place& place, Steps steps) {
+Recipe prepared_recipe(const char* name, const Common& common, Steps steps) {
   auto made = std::make_shared<Shared>();
   auto make = [=](TensorSize size, std::size_t batch) {
     return made->get({size.height, size.width, steps.record ? batch : 0}, [&] {
-      return make_plan(place, [&]() -> std::shared_ptr<Plan> {
-        Module ready = prepared_module(steps, *place.module, size, place.backend->place());
-        if (steps.record) return std::make_shared<RecordedPlan>(batch, place, std::move(ready), size, steps);
-        return std::make_shared<DevicePlan>(place, std::move(ready), size, steps);
+      return make_plan(common, [&]() -> std::shared_ptr<Plan> {
+        Module ready = prepared_module(steps, *common.module, size, common.backend->place());
+        if (steps.record) return std::make_shared<RecordedPlan>(batch, common, std::move(ready), size, steps);
+        return std::make_shared<DevicePlan>(common, std::move(ready), size, steps);
       });
     });
   };
@@ -303,9 +303,9 @@ Recipe prepared_recipe(const char* name, const Place& place, Steps steps) {
 
 std::vector<Recipe> device_recipes(std::shared_ptr<Backend> backend, std::shared_ptr<Recordings> recordings,
                                    std::shared_ptr<FreezableModule> module) {
-  const Place place{std::move(backend), std::move(recordings), std::move(module)};
-  auto prepared = [&](const char* name, Steps steps) { return prepared_recipe(name, place, steps); };
-  return {plain_recipe_on(place),
+  const Common common{std::move(backend), std::move(recordings), std::move(module)};
+  auto prepared = [&](const char* name, Steps steps) { return prepared_recipe(name, common, steps); };
+  return {plain_recipe_on(common),
           prepared("specialised, channels last, recorded", {.specialise = true, .channels_last = true, .record = true}),
           prepared("specialised, recorded", {.specialise = true, .record = true}),
           prepared("bf16, channels last, recorded", {.channels_last = true, .bf16 = true, .record = true}),
